@@ -1,0 +1,180 @@
+"""Definition files (TOML) as strict models: every problem at once, with its line, key and fix."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from debtool.model.errors import InputError, Issue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+class Strict(BaseModel):
+    """A table of a definition file: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+ModelT = TypeVar("ModelT", bound=Strict)
+
+
+def parse_definition(text: str, file: Path, model: type[ModelT], page: str) -> ModelT:
+    """Return the definition in ``text``; ``file`` and ``page`` (of the documentation) are named in errors.
+
+    Raises:
+        InputError: The text is not TOML, or breaks a rule of ``model``; one issue for each problem.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        match = re.search(r"at line (\d+)", str(error))
+        issue = Issue(
+            f"not valid TOML: {error}", file=file, line=int(match[1]) if match else None, fix="correct the syntax"
+        )
+        raise InputError(issue) from None
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = text.splitlines()
+        raise InputError(*(_issue(detail, lines, data, file, model, page) for detail in error.errors())) from None
+
+
+def _issue(
+    detail: Any, lines: Sequence[str], data: dict[str, Any], file: Path, model: type[Strict], page: str
+) -> Issue:
+    # pydantic puts the tag of a discriminated union into the location; it is no key of the file.
+    location = _keys_of(detail["loc"], data)
+    field = _spell(location)
+    line = find_line(lines, location)
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    match detail["type"]:
+        case "extra_forbidden":
+            known = _known_keys(model, location[:-1], data)
+            close = difflib.get_close_matches(str(location[-1]), known, n=1)
+            fix = f"did you mean {close[0]!r}?" if close else f"remove it; known here: {', '.join(sorted(known))}"
+            return Issue("unknown key", file=file, line=line, field=field, rule=page, fix=fix)
+        case "missing":
+            parent = find_line(lines, location[:-1])
+            return Issue("missing key", file=file, line=parent, field=field, rule=page, fix=f"add {location[-1]} = …")
+        case "union_tag_invalid":
+            expected = detail["ctx"]["expected_tags"]
+            key = str(detail["ctx"]["discriminator"]).strip("'")
+            where = (*location, key)
+            return Issue(
+                f"{detail['ctx']['tag']!r} is not known here",
+                file=file,
+                line=find_line(lines, where),
+                field=_spell(where),
+                rule=page,
+                fix=f"one of {expected}",
+            )
+    return Issue(message, file=file, line=line, field=field, rule=page, fix="correct the value")
+
+
+def _keys_of(location: Sequence[str | int], data: Any) -> tuple[str | int, ...]:
+    keys: list[str | int] = []
+    here = data
+    for index, part in enumerate(location):
+        last = index == len(location) - 1
+        try:
+            here = here[part]
+        except (KeyError, IndexError, TypeError):
+            if not last:
+                continue
+        keys.append(part)
+    return tuple(keys)
+
+
+def _known_keys(model: type[Strict], location: Sequence[str | int], data: Any) -> list[str]:
+    """Return the keys that the table at ``location`` may have."""
+    schema = model.model_json_schema(by_alias=True)
+    definitions = schema.get("$defs", {})
+    here: dict[str, Any] = schema
+    for part in location:
+        data = data[part]
+        here = _resolve(here, definitions, data)
+        if isinstance(part, int):
+            here = here.get("items", {})
+        else:
+            here = here.get("properties", {}).get(part, here.get("additionalProperties", {}))
+    here = _resolve(here, definitions, data)
+    return list(here.get("properties", {}))
+
+
+def _resolve(schema: dict[str, Any], definitions: dict[str, Any], data: Any) -> dict[str, Any]:
+    while True:
+        if "$ref" in schema:
+            schema = definitions[schema["$ref"].rpartition("/")[2]]
+        elif "discriminator" in schema and isinstance(data, dict):
+            tag = data.get(schema["discriminator"]["propertyName"])
+            reference = schema["discriminator"]["mapping"].get(tag)
+            if reference is None:
+                return {}
+            schema = {"$ref": reference}
+        elif "anyOf" in schema:
+            options = [_resolve(option, definitions, data) for option in schema["anyOf"]]
+            merged: dict[str, Any] = {"properties": {}}
+            for option in options:
+                merged["properties"] |= option.get("properties", {})
+                if "items" in option:
+                    merged["items"] = option["items"]
+            return merged
+        else:
+            return schema
+
+
+def _spell(location: Sequence[str | int]) -> str:
+    """Return a dotted key; tables of an array are counted from 1.
+
+    >>> _spell(("package", 0, "recipe"))
+    'package[1].recipe'
+    """
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part + 1}]"
+        else:
+            quoted = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"'
+            text += f".{quoted}" if text else quoted
+    return text
+
+
+_HEADER = re.compile(r"^\s*(\[{1,2})\s*([^\]]+?)\s*\]{1,2}\s*(?:#.*)?$")
+_KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
+
+
+def find_line(lines: Sequence[str], location: Sequence[str | int]) -> int | None:
+    """Return the 1-based line of the key at ``location``, or of the nearest table around it; None when there is none.
+
+    tomllib keeps no positions; this reads table headers and keys only, which is enough to point at a line.
+    """
+    found: dict[tuple[str | int, ...], int] = {(): 1}
+    counts: dict[tuple[str | int, ...], int] = {}
+    table: tuple[str | int, ...] = ()
+    for number, line in enumerate(lines, 1):
+        if header := _HEADER.match(line):
+            table = ()
+            parts = [part.strip("\"'") for part in _PART.findall(header[2])]
+            for index, part in enumerate(parts):
+                table = (*table, part)
+                last = index == len(parts) - 1
+                if last and header[1] == "[[":
+                    counts[table] = counts.get(table, -1) + 1
+                if table in counts:
+                    table = (*table, counts[table])
+            found.setdefault(table, number)
+        elif key := _KEY.match(line):
+            path = (*table, *(part.strip("\"'") for part in _PART.findall(key[1])))
+            found.setdefault(path, number)
+    for length in range(len(location), 0, -1):
+        if tuple(location[:length]) in found:
+            return found[tuple(location[:length])]
+    return None

@@ -1,0 +1,352 @@
+"""A stack: what a release is made of. One TOML file names its wheels, trees, patches and packages."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from debtool.model.definition import Strict, parse_definition
+from debtool.model.names import distribution_name
+from debtool.model.target import Line, Word
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _requirement(text: str) -> str:
+    try:
+        Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError(f"{text!r} is no requirement: {error}") from None
+    return text
+
+
+def _version(text: str) -> str:
+    try:
+        Version(text)
+    except InvalidVersion:
+        raise ValueError(f"{text!r} is no version (PEP 440)") from None
+    return text
+
+
+def _specifiers(text: str) -> str:
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        raise ValueError(f"{text!r} is no version specifier (PEP 440)") from None
+    return text
+
+
+RequirementText = Annotated[str, AfterValidator(_requirement)]
+VersionText = Annotated[str, AfterValidator(_version)]
+SpecifierText = Annotated[str, AfterValidator(_specifiers)]
+DistributionName = Annotated[str, AfterValidator(distribution_name)]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._+-]+)+$")]
+RelativePath = Annotated[str, StringConstraints(pattern=r"^(?!/)(?!.*(^|/)\.\.(/|$))[^\n]+$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+# A relation on another package of the stack: "runtime", or "=forge-deps" for exactly the version of this release.
+Need = Annotated[str, StringConstraints(pattern=r"^=?[a-z0-9][a-z0-9.+-]*$")]
+
+
+class Source(Strict):
+    """Where a tree or a source archive comes from: exactly one of ``git``, ``path``, ``url`` and ``debian``.
+
+    Attributes:
+        git: A repository's address, with ``commit``.
+        path: A folder or file, relative to the stack's file.
+        url: An archive's address, with ``sha256``.
+        debian: A Debian source package's name, with ``suite``, ``version`` (upstream) and ``sha256`` of its orig
+            tarball; it is fetched by apt from the mirror that this machine uses.
+    """
+
+    git: Line | None = None
+    commit: Commit | None = None
+    path: Line | None = None
+    url: Line | None = None
+    debian: Word | None = None
+    suite: Word | None = None
+    version: Line | None = None
+    sha256: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Source:
+        kinds = [kind for kind in ("git", "path", "url", "debian") if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            raise ValueError("a source has exactly one of git, path, url and debian")
+        wanted = {"git": {"commit"}, "path": set(), "url": {"sha256"}, "debian": {"suite", "version", "sha256"}}[
+            kinds[0]
+        ]
+        given = {key for key in ("commit", "suite", "version", "sha256") if getattr(self, key) is not None}
+        if given != wanted and not (kinds[0] == "path" and given == {"sha256"}):
+            raise ValueError(f"a source with {kinds[0]} has {', '.join(sorted(wanted)) or 'no other key'} beside it")
+        return self
+
+
+class Artefact(Strict):
+    """A wheel that does not come from the lock's index: torch, and what is compiled against it.
+
+    Attributes:
+        kind: ``external``: a wheel that the user, a URL or an index offers (``--source NAME=…``), by default what pip's
+            own configuration finds. ``companion``: compiled here from ``source`` against the stack's own ``against``.
+            ``build``: made by ``debtool torch build``.
+        targets: The targets for which this is the artefact of that name.
+        requires: Its run-time requirements, for resolving a lock while the wheel is not at hand.
+        environment: Variables of a companion's build.
+        build_requires: What a companion's build environment holds, the lock's versions preferred.
+    """
+
+    name: DistributionName
+    version: VersionText
+    kind: Literal["external", "companion", "build"]
+    targets: tuple[Word, ...]
+    requires: tuple[RequirementText, ...] = ()
+    source: Source | None = None
+    against: DistributionName | None = None
+    environment: dict[str, str] = Field(default_factory=dict)
+    build_requires: tuple[RequirementText, ...] = ()
+    sha256: Sha256 | None = None
+    index: Line | None = None
+    reason: Line | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Artefact:
+        if self.kind == "companion" and (self.source is None or self.against is None):
+            raise ValueError("a companion has a source and says against what it is compiled")
+        return self
+
+
+class Requirements(Strict):
+    """What the application needs of Python.
+
+    Attributes:
+        direct: Its own requirements (PEP 508).
+        constraints: Bounds on what others require (PEP 508), each commented with its reason.
+    """
+
+    direct: tuple[RequirementText, ...]
+    constraints: tuple[RequirementText, ...] = ()
+
+
+class WheelSettings(Strict):
+    """What one wheel's package has beyond what the wheel says.
+
+    Attributes:
+        depends: Relations (Debian syntax) that its files do not show, such as libraries it opens at run time.
+        exclude: Patterns (fnmatch, below site-packages) of files left out of the package.
+        reason: Why.
+    """
+
+    depends: tuple[Line, ...] = ()
+    exclude: tuple[Line, ...] = ()
+    reason: Line
+
+
+class _Package(Strict):
+    """What every package of the stack has.
+
+    Attributes:
+        name: Its name without the stack's prefix.
+        summary: One line (Policy 5.6.13).
+        description: The long description.
+        needs: Packages of this stack that it depends on; ``=name`` asks for exactly this release's version.
+        depends: Further relations, in Debian's syntax.
+    """
+
+    name: Word
+    summary: Line
+    description: str
+    needs: tuple[Need, ...] = ()
+    depends: tuple[Line, ...] = ()
+    recommends: tuple[Line, ...] = ()
+    section: Word = "misc"
+
+
+class RuntimePackage(_Package):
+    """The venv skeleton that every wheel of the stack is installed into."""
+
+    recipe: Literal["runtime"]
+
+
+class MetaPackage(_Package):
+    """Depends on exactly the tested set: every wheel of the lock."""
+
+    recipe: Literal["meta"]
+
+
+class KeyringPackage(_Package):
+    """The archive's key and source, and the other vendors' archives that the target needs."""
+
+    recipe: Literal["keyring"]
+
+
+class DoctorPackage(_Package):
+    """The diagnosis of a machine."""
+
+    recipe: Literal["doctor"]
+
+
+class PatchPackage(_Package):
+    """A patch of one file of one distribution, applied whenever dpkg changes that file.
+
+    Attributes:
+        distribution: The patched distribution.
+        affected: The versions that need the patch.
+        file: The patched file, below site-packages.
+        program: The host program that patches: a module of debtool/host.
+    """
+
+    recipe: Literal["patch"]
+    distribution: DistributionName
+    affected: SpecifierText
+    file: RelativePath
+    program: Literal["gradio_patch"]
+
+
+class Service(Strict):
+    """How a tree is run.
+
+    Attributes:
+        script: The program, relative to the tree, run by the runtime's interpreter.
+        arguments: Its fixed arguments.
+        environment: Its environment.
+        port: The TCP port that it answers on.
+        port_option: The option that sets it.
+        user: The system user that it runs as.
+        groups: Further groups of that user, for devices.
+        writable: Folders of the tree that the program writes to: each becomes a link into the state folder.
+        start_timeout: Seconds that a start may take.
+    """
+
+    script: RelativePath
+    arguments: tuple[Line, ...] = ()
+    environment: dict[str, str] = Field(default_factory=dict)
+    port: Annotated[int, Field(ge=1, le=65535)]
+    port_option: Line = "--port"
+    user: Word
+    groups: tuple[Word, ...] = ()
+    writable: tuple[RelativePath, ...] = ()
+    start_timeout: Annotated[int, Field(gt=0)] = 900
+
+
+class Part(Strict):
+    """A further source tree placed inside a tree."""
+
+    source: Source
+    at: RelativePath
+    include: tuple[Line, ...] = ()
+
+
+class TreePackage(_Package):
+    """An application's source tree, read-only, with a service and a launcher.
+
+    Attributes:
+        version: Its upstream version, Debian syntax.
+        source: Where the tree comes from; ``--source NAME=PATH|GIT-URL@COMMIT`` replaces it for one run.
+        destination: Where it is installed.
+        patches: A folder with a quilt series, relative to the stack's file.
+        exclude: Patterns (fnmatch, below the tree) of files that are left out.
+        parts: Further trees placed inside.
+        license: SPDX expression of the tree.
+    """
+
+    recipe: Literal["tree"]
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9.+~]*$")]
+    source: Source
+    destination: AbsolutePath
+    patches: Line | None = None
+    exclude: tuple[Line, ...] = ()
+    parts: tuple[Part, ...] = ()
+    license: Line
+    service: Service | None = None
+
+
+Package = Annotated[
+    RuntimePackage | MetaPackage | KeyringPackage | DoctorPackage | PatchPackage | TreePackage,
+    Field(discriminator="recipe"),
+]
+
+
+class Stack(Strict):
+    """One stack file.
+
+    Attributes:
+        name: The stack's name; its locks are ``locks/<name>.<target>.txt`` beside its file.
+        prefix: The first part of every package name.
+        install_prefix: Where the runtime is installed.
+        maintainer: ``Name <address>`` (Policy 5.6.2).
+        version: The version of the packages that have no upstream version of their own.
+        date: The release's date: the time stamp of every file in its packages (TOML date or date-time, UTC).
+        suffix: Appended to every version: ``~demo``.
+        baseline: The CPU that must be able to run the result.
+        archive: The archive definition, relative to the stack's file.
+        public: Where the archive is kept, relative to the stack's file.
+    """
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: Word
+    title: Line
+    prefix: Word
+    install_prefix: AbsolutePath
+    maintainer: Annotated[str, StringConstraints(pattern=r"^[^<>\n]+ <[^<>@\s]+@[^<>@\s]+>$")]
+    homepage: Line
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9.+~]*$")]
+    date: dt.datetime | dt.date
+    suffix: Annotated[str, StringConstraints(pattern=r"^(~[a-z0-9]+)?$")] = ""
+    baseline: Word | None = None
+    targets: Annotated[tuple[Word, ...], Field(min_length=1)]
+    archive: Line = "archive.toml"
+    public: Line = "public"
+    requirements: Requirements
+    artefact: tuple[Artefact, ...] = ()
+    wheel: dict[DistributionName, WheelSettings] = Field(default_factory=dict)
+    package: Annotated[tuple[Package, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Stack:
+        names = [package.name for package in self.package]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two packages are called {name!r}")
+        for package in self.package:
+            for need in package.needs:
+                if need.lstrip("=") not in names:
+                    raise ValueError(f"package {package.name!r} needs {need!r}, which is no package of this stack")
+        for artefact in self.artefact:
+            for target in artefact.targets:
+                if target not in self.targets:
+                    raise ValueError(f"artefact {artefact.name!r} is for {target!r}, which is not among the targets")
+        return self
+
+    @property
+    def timestamp(self) -> int:
+        """The release's date in seconds since 1970-01-01 UTC."""
+        date: Any = self.date
+        if not isinstance(date, dt.datetime):
+            date = dt.datetime.combine(date, dt.time())
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=dt.UTC)
+        return int(date.timestamp())
+
+    @property
+    def venv(self) -> str:
+        """The root of the runtime's venv on an installed machine."""
+        return f"{self.install_prefix}/venv"
+
+    def artefacts_for(self, target: str) -> dict[str, Artefact]:
+        """Return the artefacts of one target by name."""
+        return {artefact.name: artefact for artefact in self.artefact if target in artefact.targets}
+
+    def full_name(self, name: str) -> str:
+        """Return the name of the stack's package ``name`` with the prefix."""
+        return f"{self.prefix}-{name}"
+
+
+def parse_stack(text: str, file: Path) -> Stack:
+    """Return the stack described by ``text``, read from ``file``."""
+    return parse_definition(text, file, Stack, "docs/stack.md")
