@@ -89,7 +89,9 @@ def requirement_clauses(package: str, specifiers: SpecifierSet, *, locked: Versi
     return list(dict.fromkeys(clauses)) or [clause(package)]
 
 
-def _specifier_clauses(package: str, specifier: Specifier, locked: Version | None) -> list[Clause]:
+def _specifier_clauses(  # noqa: C901, PLR0911 -- the table of the module's docstring, a line each
+    package: str, specifier: Specifier, locked: Version | None
+) -> list[Clause]:
     operator, text = specifier.operator, specifier.version
     prefix_match = text.endswith(".*")
     version = Version(text.removesuffix(".*"))
