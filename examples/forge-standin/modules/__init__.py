@@ -1,0 +1,1 @@
+"""The application's own modules. Importing one never writes to disk."""
