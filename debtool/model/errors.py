@@ -50,6 +50,10 @@ class DebtoolError(Exception):
         self.issues = issues
         super().__init__("\n".join(str(issue) for issue in issues))
 
+    def __reduce__(self) -> tuple[type[DebtoolError], tuple[Issue, ...]]:
+        """Travel between processes with the issues, not with their text."""
+        return type(self), self.issues
+
 
 class InputError(DebtoolError):
     """The user's input is wrong: a file, an option, a wheel (exit code 2)."""

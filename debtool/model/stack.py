@@ -99,6 +99,7 @@ class Artefact(Strict):
         requires: Its run-time requirements, for resolving a lock while the wheel is not at hand.
         environment: Variables of a companion's build.
         build_requires: What a companion's build environment holds, the lock's versions preferred.
+        check: A Python statement that must succeed beside ``against`` when a companion has been built.
     """
 
     name: DistributionName
@@ -110,6 +111,7 @@ class Artefact(Strict):
     against: DistributionName | None = None
     environment: dict[str, str] = Field(default_factory=dict)
     build_requires: tuple[RequirementText, ...] = ()
+    check: Line | None = None
     sha256: Sha256 | None = None
     index: Line | None = None
     reason: Line | None = None
@@ -127,10 +129,12 @@ class Requirements(Strict):
     Attributes:
         direct: Its own requirements (PEP 508).
         constraints: Bounds on what others require (PEP 508), each commented with its reason.
+        sdists: Distributions without a wheel, which are built here from their sdist; no other sdist is ever accepted.
     """
 
     direct: tuple[RequirementText, ...]
     constraints: tuple[RequirementText, ...] = ()
+    sdists: tuple[DistributionName, ...] = ()
 
 
 class WheelSettings(Strict):
@@ -220,6 +224,7 @@ class Service(Strict):
         user: The system user that it runs as.
         groups: Further groups of that user, for devices.
         writable: Folders of the tree that the program writes to: each becomes a link into the state folder.
+        precious: Folders of the state that hold the user's own work: purging the package keeps what is in them.
         start_timeout: Seconds that a start may take.
     """
 
@@ -231,6 +236,7 @@ class Service(Strict):
     user: Word
     groups: tuple[Word, ...] = ()
     writable: tuple[RelativePath, ...] = ()
+    precious: tuple[RelativePath, ...] = ()
     start_timeout: Annotated[int, Field(gt=0)] = 900
 
 

@@ -1,0 +1,71 @@
+"""The store of built packages: a .deb and the record of its inputs for each, so that nothing is built twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from debtool.stack.plan import PlannedPackage
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Built packages below one folder.
+
+    A record is written after its package, so a package without a record was interrupted and counts as not built.
+    """
+
+    folder: Path
+
+    def path(self, package: PlannedPackage) -> Path:
+        """Return where the package's file is, or would be."""
+        return self.folder / package.filename
+
+    def has(self, package: PlannedPackage) -> bool:
+        """Return whether the package was built from the same inputs, with the same version."""
+        record = self._record(self.path(package))
+        return record is not None and record.get("key") == package.build.key and self.path(package).is_file()
+
+    def keep(self, package: PlannedPackage, sha256: str, size: int) -> None:
+        """Record that the package's file is complete."""
+        record = {
+            "package": package.name,
+            "version": str(package.build.version),
+            "key": package.build.key,
+            "date": package.build.date,
+            "sha256": sha256,
+            "size": size,
+            "inputs": package.draft.all_inputs(),
+            "exact": {name: str(version) for name, version in package.build.versions.items()},
+        }
+        path = self._record_path(self.path(package))
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+    def inputs(self, name: str, version: str) -> Mapping[str, str] | None:
+        """Return the recorded inputs of ``name`` in ``version``."""
+        plain = version.partition(":")[2] or version
+        for path in sorted(self.folder.glob(f"{name}_{plain}_*.deb.json")):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["version"] == version:
+                inputs: Mapping[str, str] = record["inputs"]
+                return inputs
+        return None
+
+    def _record(self, path: Path) -> dict[str, Any] | None:
+        try:
+            record: dict[str, Any] = json.loads(self._record_path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record
+
+    @staticmethod
+    def _record_path(path: Path) -> Path:
+        return path.with_name(f"{path.name}.json")

@@ -1,0 +1,210 @@
+"""Source trees: fetched once into the cache, filtered, patched, and read as a sorted list of files."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from debtool.model.errors import InputError, Issue, OutsideError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from debtool.model.stack import Source
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFile:
+    """One file of a tree.
+
+    Attributes:
+        name: Its path below the tree, POSIX.
+        path: Where it can be read.
+        size: Bytes; 0 for a link.
+        executable: Whether its owner may execute it.
+        link: What a symbolic link says, else None.
+    """
+
+    name: str
+    path: Path
+    size: int
+    executable: bool
+    link: str | None = None
+
+
+def fetch_tree(source: Source, folder: Path, cache: Path) -> Path:
+    """Return a folder with the files of ``source``; paths in it are relative to ``folder``.
+
+    A commit is fetched from git once and kept in ``cache``.
+
+    Raises:
+        InputError: The source is no folder.
+        OutsideError: git is missing, or the repository or commit cannot be had.
+    """
+    if source.path is not None:
+        path = (folder / source.path).resolve()
+        if not path.is_dir():
+            raise InputError(
+                Issue("there is no such source tree", file=path, fix="correct the source's path, or give --source NAME=PATH")
+            )
+        return path
+    if source.git is None or source.commit is None:
+        raise InputError(
+            Issue("a tree comes from a git commit or a folder", fix="give the source as { git, commit } or { path }")
+        )
+    destination = cache / "trees" / source.commit
+    if not destination.is_dir():
+        _fetch_commit(source.git, source.commit, destination)
+    return destination
+
+
+def _fetch_commit(repository: str, commit: str, destination: Path) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".fetch-") as scratch:
+        work = Path(scratch, "tree")
+        work.mkdir()
+        try:
+            _git("init", "--quiet", cwd=work)
+            _git("fetch", "--quiet", "--depth=1", "--", repository, commit, cwd=work)
+            _git("checkout", "--quiet", "--detach", commit, cwd=work)
+        except FileNotFoundError:
+            raise OutsideError(Issue("git is not installed", fix="apt install git")) from None
+        except subprocess.CalledProcessError as error:
+            said = (error.stderr or "").strip().splitlines()
+            raise OutsideError(
+                Issue(
+                    f"commit {commit} cannot be fetched from {repository}: {said[-1] if said else 'git failed'}",
+                    fix="check the network and the address, or give a local copy: --source NAME=PATH (or PATH@COMMIT)",
+                )
+            ) from None
+        shutil.rmtree(work / ".git")
+        try:
+            work.rename(destination)
+        except OSError:
+            if not destination.is_dir():  # another run that fetched the same commit may have been first
+                raise
+
+
+def _git(*arguments: str, cwd: Path) -> None:
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    subprocess.run(["git", *arguments], cwd=cwd, env=environment, check=True, capture_output=True, text=True)
+
+
+def tree_files(root: Path, *, exclude: Sequence[str] = (), include: Sequence[str] = ()) -> Iterator[TreeFile]:
+    """Yield the files and links below ``root`` in path order.
+
+    A pattern (fnmatch) that matches a path or any of a path's components leaves it out; with ``include``, only paths
+    that one of those patterns matches are kept.
+
+    Raises:
+        InputError: A link that leaves the tree, or a file that is neither file, folder nor link.
+    """
+    for folder, folders, names in os.walk(root):
+        here = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        folders[:] = sorted(n for n in folders if n not in links and not _excluded(str(here / n), exclude))
+        for name in sorted([*names, *links]):
+            relative = str(here / name)
+            if _excluded(relative, exclude) or (include and not _matches(relative, include)):
+                continue
+            yield _tree_file(root, relative)
+
+
+def _tree_file(root: Path, relative: str) -> TreeFile:
+    path = root / relative
+    if path.is_symlink():
+        link = str(path.readlink())
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise InputError(
+                Issue(f"link to {link} leaves the tree", file=path, fix="exclude it in the package's 'exclude' key")
+            )
+        return TreeFile(relative, path, 0, executable=False, link=link)
+    if not path.is_file():
+        raise InputError(Issue("is neither file, folder nor link", file=path, fix="exclude it in 'exclude'"))
+    status = path.stat()
+    return TreeFile(relative, path, status.st_size, executable=bool(status.st_mode & 0o100))
+
+
+def _excluded(relative: str, patterns: Sequence[str]) -> bool:
+    return _matches(relative, patterns) or any(_matches(part, patterns) for part in PurePosixPath(relative).parts)
+
+
+def _matches(text: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
+
+
+def tree_digest(files: Sequence[TreeFile]) -> str:
+    """Return the SHA-256 of names, modes, links and contents."""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.name}\0{file.executable}\0{file.link}\0{file.size}\0".encode())
+        if file.link is None:
+            with file.path.open("rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def patch_tree(tree: Path, series: Path | None, cache: Path) -> Path:
+    """Return ``tree`` with the quilt series in the folder ``series`` applied, as a copy kept in ``cache``.
+
+    Raises:
+        InputError: A patch of the series is missing or does not apply without fuzz.
+        OutsideError: patch(1) is missing.
+    """
+    if series is None:
+        return tree
+    patches = _series(series)
+    key = hashlib.sha256(tree_digest(list(tree_files(tree, exclude=[".git"]))).encode())
+    for patch in patches:
+        key.update(patch.read_bytes())
+    destination = cache / "patched" / key.hexdigest()
+    if destination.is_dir():
+        return destination
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".patch-") as scratch:
+        work = Path(scratch, "tree")
+        shutil.copytree(tree, work, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+        for patch in patches:
+            _apply(patch, work)
+        try:
+            work.rename(destination)
+        except OSError:
+            if not destination.is_dir():
+                raise
+    return destination
+
+
+def _series(folder: Path) -> list[Path]:
+    series = folder / "series"
+    try:
+        lines = series.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(
+            Issue(f"cannot be read: {error.strerror}", file=series, fix="write one patch file name a line, as quilt does")
+        ) from None
+    names = [line.split("#")[0].strip() for line in lines]
+    patches = [folder / name for name in names if name]
+    missing = [patch for patch in patches if not patch.is_file()]
+    if missing:
+        raise InputError(*(Issue("patch of the series is missing", file=p, fix=f"add it or edit {series}") for p in missing))
+    return patches
+
+
+def _apply(patch: Path, work: Path) -> None:
+    command = ["patch", "--batch", "--forward", "--fuzz=0", "--no-backup-if-mismatch", "--strip=1", f"--input={patch}"]
+    try:
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise OutsideError(Issue("patch is not installed", fix="apt install patch")) from None
+    if done.returncode:
+        said = [line for line in done.stdout.splitlines() if "FAILED" in line or "saving rejects" in line]
+        raise InputError(
+            Issue(f"does not apply: {said[0] if said else done.stdout.strip()}", file=patch, fix="refresh the patch for this tree")
+        )
