@@ -7,7 +7,7 @@ import posixpath
 import tarfile
 from queue import SimpleQueue
 from threading import BoundedSemaphore, Thread
-from typing import IO, TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal
 
 from debtool.deb.contents import Contents, Entry
 from debtool.deb.names import check_path
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
     from typing import Self
+
+    from debtool.deb.payload import Readable
 
 _CHUNK = 2**20
 """Bytes that are read from a file, and handed to the compressor, at a time."""
@@ -129,7 +131,7 @@ class DataTar:
         self._begin(path, "directory")
         self._tar.header(f".{path}/", tarfile.DIRTYPE, mode=mode)
 
-    def add_file(self, path: str, stream: IO[bytes], size: int, *, mode: int = 0o644) -> None:
+    def add_file(self, path: str, stream: Readable, size: int, *, mode: int = 0o644) -> None:
         """Add a regular file (see ``Sink``); an ``InputError`` if ``stream`` does not have exactly ``size`` bytes."""
         self._begin(path, "file")
         self._tar.header("." + path, tarfile.REGTYPE, size=size, mode=mode)

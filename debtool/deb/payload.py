@@ -5,7 +5,14 @@ Nothing here is a directory on disk that must be filled first; a file's bytes pa
 
 from __future__ import annotations
 
-from typing import IO, Protocol
+from typing import Protocol
+
+
+class Readable(Protocol):
+    """The contents of a file while they pass; every binary file object is one."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes, all that are left if negative; fewer only at the end, none after it."""
 
 
 class Sink(Protocol):
@@ -18,7 +25,7 @@ class Sink(Protocol):
     def add_directory(self, path: str, *, mode: int = 0o755) -> None:
         """Add one directory; a directory that was implied before is taken over."""
 
-    def add_file(self, path: str, stream: IO[bytes], size: int, *, mode: int = 0o644) -> None:
+    def add_file(self, path: str, stream: Readable, size: int, *, mode: int = 0o644) -> None:
         """Add a regular file of exactly ``size`` bytes, read from ``stream`` before the call returns."""
 
     def add_symlink(self, path: str, target: str) -> None:
