@@ -8,6 +8,7 @@ from email.parser import HeaderParser
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from installer.sources import WheelSource
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
@@ -87,12 +88,21 @@ class Wheel:
         return self.record.check(path, self.archive.open(member)).read().decode("utf-8", "replace")
 
     def check_target(self, target: Target) -> None:
-        """Raise ``InputError`` unless the target can run the wheel (PEP 425)."""
+        """Raise ``InputError`` unless the target can run the wheel (PEP 425, Requires-Python)."""
         if self.tags.isdisjoint(target.tags()):
             problem = f"the wheel is for {', '.join(sorted(map(str, self.tags)))}"
             rule = f"{target.name} runs CPython {target.python} with glibc {target.glibc} on {target.architecture}"
             fix = f"take the wheel of {self.name} {self.version} for that, or build it"
             raise InputError(Issue(problem, fix=fix, file=self.path, rule=rule))
+        wanted = str(self.metadata.get("Requires-Python") or "")
+        try:
+            fits = target.python_full in SpecifierSet(wanted)
+        except InvalidSpecifier as error:
+            raise _wrong(self.path, f"{self.dist_info}/METADATA", f"has Requires-Python {wanted!r}") from error
+        if not fits:
+            problem = f"the wheel requires Python {wanted}, and {target.name} has {target.python_full}"
+            fix = f"take a version of {self.name} that supports it"
+            raise InputError(Issue(problem, fix=fix, file=self.path, rule="core metadata, Requires-Python"))
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+"""What a wheel requires, as relations of its package on the packages of other wheels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from debtool.model.errors import InputError, Issue
+from debtool.model.names import wheel_package
+from debtool.model.relations import requirement_clauses
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from packaging.utils import NormalizedName
+    from packaging.version import Version
+
+    from debtool.model.relations import Clause
+    from debtool.model.target import Target
+    from debtool.wheel.source import Wheel
+
+
+def requirements(wheel: Wheel, target: Target, extras: Collection[str] = ()) -> list[Requirement]:
+    """Return the requirements of ``wheel`` that hold on ``target``, with those of its ``extras``.
+
+    Markers are evaluated for the target and nothing else (PEP 508). A requirement of the distribution on itself, which
+    is how an extra includes others, is followed. Raises ``InputError`` for a Requires-Dist that cannot be read.
+    """
+    parsed = []
+    for text in wheel.metadata.get_all("Requires-Dist", []):
+        try:
+            parsed.append(Requirement(str(text)))
+        except InvalidRequirement as error:
+            fix = "have the wheel rebuilt"
+            raise InputError(
+                Issue(f"{text!r}: {error}", fix=fix, file=wheel.path, field="Requires-Dist", rule="PEP 508")
+            ) from error
+    wanted = {"", *map(canonicalize_name, extras)}
+    followed: set[str] = set()
+    found: list[Requirement] = []
+    while extra := sorted(wanted - followed, key=lambda name: (name != "", name))[:1]:
+        followed.add(extra[0])
+        environment = {**target.environment(), "extra": extra[0]}
+        for requirement in parsed:
+            if requirement.marker is not None and not requirement.marker.evaluate(environment):
+                continue
+            if canonicalize_name(requirement.name) == wheel.name:
+                wanted.update(map(canonicalize_name, requirement.extras))
+            elif requirement not in found:
+                found.append(requirement)
+    return found
+
+
+def requirement_relations(
+    wheel: Wheel,
+    target: Target,
+    *,
+    prefix: str,
+    locked: Mapping[NormalizedName, Version] | None = None,
+    extras: Collection[str] = (),
+) -> list[Clause]:
+    """Return the relations of the package of ``wheel`` on other wheels' packages.
+
+    Args:
+        wheel: An open wheel.
+        target: What markers are evaluated for.
+        prefix: The stack's, with which package names begin.
+        locked: The versions of the stack; None if it is not part of a stack.
+        extras: Extras of this wheel that the stack asks for; the extras that it asks of others are theirs to follow.
+
+    Raises ``InputError`` with every requirement that the lock does not have.
+    """
+    needed = requirements(wheel, target, extras)
+    missing = [need for need in needed if locked is not None and canonicalize_name(need.name) not in locked]
+    if missing:
+        raise InputError(
+            *(
+                Issue(
+                    f"requires {need}, which the lock does not have",
+                    fix=f"debtool lock --target {target.name}",
+                    file=wheel.path,
+                    field="Requires-Dist",
+                )
+                for need in missing
+            )
+        )
+    clauses: list[Clause] = []
+    for need in needed:
+        version = None if locked is None else locked[canonicalize_name(need.name)]
+        clauses += requirement_clauses(wheel_package(prefix, need.name), need.specifier, locked=version)
+    return list(dict.fromkeys(clauses))
