@@ -42,12 +42,18 @@ def _specifiers(text: str) -> str:
     return text
 
 
+def _relative(text: str) -> str:
+    if text.startswith("/") or ".." in text.split("/"):
+        raise ValueError(f"{text!r} is no path below the folder that it is relative to")
+    return text
+
+
 RequirementText = Annotated[str, AfterValidator(_requirement)]
 VersionText = Annotated[str, AfterValidator(_version)]
 SpecifierText = Annotated[str, AfterValidator(_specifiers)]
 DistributionName = Annotated[str, AfterValidator(distribution_name)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._+-]+)+$")]
-RelativePath = Annotated[str, StringConstraints(pattern=r"^(?!/)(?!.*(^|/)\.\.(/|$))[^\n]+$")]
+RelativePath = Annotated[str, StringConstraints(pattern=r"^[^\n]+$"), AfterValidator(_relative)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 # A relation on another package of the stack: "runtime", or "=forge-deps" for exactly the version of this release.

@@ -1,0 +1,208 @@
+"""Resolving: from a stack's requirements to a lock for one target. uv resolves; this says what it may choose from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import tempfile
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uv
+from packaging.utils import BuildTag, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
+from debtool.wheel.lock import Lock, LockedArtefact, LockedFile
+from debtool.wheel.pipconfig import pip_indexes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from packaging.tags import Tag
+
+    from debtool.model.stack import Artefact, Source, Stack
+    from debtool.model.target import Target
+
+# The newest glibc that uv knows as a platform; wheels for a newer one do not exist there either.
+_UV_NEWEST_GLIBC = 40
+# What uv prints when the requirements contradict each other, as opposed to not reaching an index.
+_UNSOLVABLE = "No solution found"
+
+
+def lock(stack: Stack, target: Target) -> Lock:
+    """Resolve the stack's requirements for the target's Python and platform.
+
+    The stack's artefacts take part with the version and requirements that the stack says they have, so that neither
+    torch nor what is compiled against it is ever looked for in an index.
+
+    Raises:
+        InputError: The requirements contradict each other, or a distribution has no wheel for the target and the stack
+            does not list it among its sdists.
+        OutsideError: uv is missing, or an index cannot be reached.
+    """
+    artefacts = stack.artefacts_for(target.name)
+    with tempfile.TemporaryDirectory(prefix="debtool-lock-") as folder:
+        stubs = {name: _write_stub(artefact, Path(folder)) for name, artefact in artefacts.items()}
+        packages = _run_uv(_requirement_lines(stack, stubs), target, Path(folder))
+    files: list[LockedFile] = []
+    issues: list[Issue] = []
+    tags = {tag: rank for rank, tag in enumerate(target.tags())}
+    sdists = {str(name) for name in stack.requirements.sdists}
+    for package in packages:
+        name = canonicalize_name(package["name"])
+        if name in artefacts:
+            continue
+        try:
+            files.append(_choose(package, tags, sdists))
+        except ValueError as error:
+            fix = "require a version that has a wheel, or list the distribution in requirements.sdists to build it here"
+            issues.append(Issue(f"{error} for {target.name}", field=f"requirements: {name}", fix=fix))
+    if issues:
+        raise InputError(*issues)
+    return Lock(
+        stack=stack.name,
+        target=target.name,
+        inputs=inputs_digest(stack, target),
+        files=tuple(sorted(files, key=lambda entry: entry.name)),
+        artefacts=tuple(_locked(artefacts[name]) for name in sorted(artefacts)),
+    )
+
+
+def inputs_digest(stack: Stack, target: Target) -> str:
+    """Return the hash (SHA-256, hex) of everything that a lock of ``stack`` for ``target`` follows from.
+
+    A lock whose ``inputs`` differ is out of date. What an index offers is no part of it: a lock stays as it is when
+    newer versions appear.
+    """
+    artefacts = stack.artefacts_for(target.name)
+    inputs = {
+        "requirements": stack.requirements.model_dump(mode="json"),
+        "artefacts": [
+            [*map(str, artefacts[name].requires), str(_locked(artefacts[name]))] for name in sorted(artefacts)
+        ],
+        "target": [target.name, target.python_full, target.glibc, target.architecture],
+    }
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def _locked(artefact: Artefact) -> LockedArtefact:
+    return LockedArtefact(
+        name=canonicalize_name(artefact.name),
+        version=Version(artefact.version),
+        kind=artefact.kind,
+        against=canonicalize_name(artefact.against) if artefact.against else None,
+        source=_pinned(artefact.source) if artefact.source else None,
+        sha256=artefact.sha256,
+    )
+
+
+def _pinned(source: Source) -> str:
+    if source.sha256:
+        return f"sha256:{source.sha256}"
+    return f"git:{source.commit}" if source.commit else "path"
+
+
+def _requirement_lines(stack: Stack, stubs: dict[str, Path]) -> tuple[list[str], list[str]]:
+    direct = [*stack.requirements.direct, *(f"{name} @ {stub.as_uri()}" for name, stub in sorted(stubs.items()))]
+    return direct, list(stack.requirements.constraints)
+
+
+def _run_uv(lines: tuple[list[str], list[str]], target: Target, folder: Path) -> list[dict[str, Any]]:
+    requirements, constraints, output = folder / "requirements.in", folder / "constraints.in", folder / "pylock.toml"
+    requirements.write_text("\n".join([*lines[0], ""]))
+    constraints.write_text("\n".join([*lines[1], ""]))
+    glibc = min(int(target.glibc.split(".")[1]), _UV_NEWEST_GLIBC)
+    command = [
+        *(_uv_program(), "pip", "compile", "--quiet", "--no-config", "--no-python-downloads"),
+        *("--format", "pylock.toml", "--no-header", "--no-annotate"),
+        *("--python-version", target.python_full, "--python-platform", f"x86_64-manylinux_2_{glibc}"),
+        *pip_indexes().uv_options(),
+        *("--constraints", str(constraints), "--output-file", str(output), str(requirements)),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    if result.returncode:
+        raise _uv_error(result.stderr, folder)
+    packages: list[dict[str, Any]] = tomllib.loads(output.read_text())["packages"]
+    return packages
+
+
+def _uv_program() -> str:
+    try:
+        return uv.find_uv_bin()
+    except FileNotFoundError:
+        found = shutil.which("uv")
+    if found is None:
+        raise OutsideError(Issue("uv is not installed", fix="install it beside debtool: `pip install uv`"))
+    return found
+
+
+def _uv_error(message: str, folder: Path) -> DebtoolError:
+    # The stubs' folder is no news to the user.
+    text = " ".join(message.replace(f"{folder.as_uri()}/", "").split()).removeprefix("error: ")
+    if _UNSOLVABLE in text:
+        return InputError(
+            Issue(text, field="requirements", fix="change a requirement or constraint of the stack so that they agree")
+        )
+    fix = "check the network and pip's index settings (`pip config list`); releases need only the committed lock"
+    return OutsideError(Issue(f"uv could not resolve the requirements: {text}", fix=fix))
+
+
+def _choose(package: dict[str, Any], tags: dict[Tag, int], sdists: set[str]) -> LockedFile:
+    """Return the one file of a package (PEP 751) that the target uses.
+
+    Raises:
+        ValueError: There is none.
+    """
+    name, version = canonicalize_name(package["name"]), package.get("version")
+    best: tuple[int, BuildTag, dict[str, Any]] | None = None
+    for wheel in package.get("wheels", ()):
+        try:
+            _name, _version, build, wheel_tags = parse_wheel_filename(_file_name(wheel))
+        except InvalidWheelFilename:
+            continue  # nothing installs such a file
+        rank = min((tags[tag] for tag in wheel_tags if tag in tags), default=None)
+        # Of equally fitting wheels the one with the higher build number wins (binary distribution format, "Build tag").
+        if rank is not None and (best is None or rank < best[0] or (rank == best[0] and build > best[1])):
+            best = (rank, build, wheel)
+    if best is not None:
+        chosen = best[2]
+    elif name in sdists and "sdist" in package:
+        chosen = package["sdist"]
+    else:
+        raise ValueError(f"{name} {version} has no wheel")
+    digest = chosen.get("hashes", {}).get("sha256")
+    if digest is None:
+        raise ValueError(f"the index tells no SHA-256 of {_file_name(chosen)}, so it cannot be locked")
+    return LockedFile(name, Version(str(version)), _file_name(chosen), digest)
+
+
+def _file_name(entry: dict[str, Any]) -> str:
+    name = entry.get("name") or Path(entry.get("path") or entry["url"].partition("#")[0]).name
+    return str(name).replace("%2B", "+").replace("%21", "!")
+
+
+def _write_stub(artefact: Artefact, folder: Path) -> Path:
+    """Write a wheel that holds nothing but the artefact's name, version and requirements (core metadata 2.1)."""
+    info = f"{artefact.name.replace('-', '_')}-{artefact.version}"
+    members = {
+        "METADATA": _lines(
+            ["Metadata-Version: 2.1", f"Name: {artefact.name}", f"Version: {artefact.version}"],
+            (f"Requires-Dist: {requirement}" for requirement in artefact.requires),
+        ),
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    path = folder / f"{info}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in members.items():
+            archive.writestr(f"{info}.dist-info/{member}", text)
+    return path
+
+
+def _lines(head: Sequence[str], rest: Iterable[str]) -> str:
+    return "\n".join([*head, *rest, ""])
