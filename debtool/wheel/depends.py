@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -12,26 +12,42 @@ from debtool.model.names import wheel_package
 from debtool.model.relations import requirement_clauses
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from packaging.utils import NormalizedName
     from packaging.version import Version
 
     from debtool.model.relations import Clause
     from debtool.model.target import Target
-    from debtool.wheel.source import Wheel
 
 
-def requirements(wheel: Wheel, target: Target, extras: Collection[str] = ()) -> list[Requirement]:
+class Requiring(Protocol):
+    """What has requirements: an open wheel, or what was read from one before."""
+
+    @property
+    def path(self) -> Path:
+        """The wheel's file."""
+
+    @property
+    def name(self) -> NormalizedName:
+        """The distribution."""
+
+    @property
+    def requires(self) -> Sequence[str]:
+        """Its Requires-Dist entries."""
+
+
+def requirements(wheel: Requiring, target: Target, extras: Collection[str] = ()) -> list[Requirement]:
     """Return the requirements of ``wheel`` that hold on ``target``, with those of its ``extras``.
 
     Markers are evaluated for the target and nothing else (PEP 508). A requirement of the distribution on itself, which
     is how an extra includes others, is followed. Raises ``InputError`` for a Requires-Dist that cannot be read.
     """
     parsed = []
-    for text in wheel.metadata.get_all("Requires-Dist", []):
+    for text in wheel.requires:
         try:
-            parsed.append(Requirement(str(text)))
+            parsed.append(Requirement(text))
         except InvalidRequirement as error:
             fix = "have the wheel rebuilt"
             raise InputError(
@@ -54,7 +70,7 @@ def requirements(wheel: Wheel, target: Target, extras: Collection[str] = ()) -> 
 
 
 def requirement_relations(
-    wheel: Wheel,
+    wheel: Requiring,
     target: Target,
     *,
     prefix: str,
@@ -64,7 +80,7 @@ def requirement_relations(
     """Return the relations of the package of ``wheel`` on other wheels' packages.
 
     Args:
-        wheel: An open wheel.
+        wheel: The wheel.
         target: What markers are evaluated for.
         prefix: The stack's, with which package names begin.
         locked: The versions of the stack; None if it is not part of a stack.

@@ -60,6 +60,11 @@ class Wheel:
     record: Record
 
     @property
+    def requires(self) -> tuple[str, ...]:
+        """The Requires-Dist entries of METADATA."""
+        return tuple(map(str, self.metadata.get_all("Requires-Dist", [])))
+
+    @property
     def size(self) -> int:
         """Bytes of its files when unpacked."""
         return sum(member.size for member in self.archive)
