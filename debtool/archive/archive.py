@@ -220,6 +220,19 @@ class Archive:
             after = tuple(package for package in before if package.name not in names)
             return self._publisher.publish(suite, before, after, date=date, description=None)
 
+    def refresh(self, suite: str, *, date: datetime | None = None) -> Publication:
+        """Publish a generation of ``suite`` with the same packages: signed now, its indices written anew.
+
+        Raises:
+            InputError: The suite was never published.
+        """
+        with self._writing(f"publishing {suite}"):
+            self._publisher.recover(suite)
+            if self._layout.current(suite) == 0:
+                raise InputError(Issue(f"{suite} was never published", fix="publish it, or correct the name"))
+            packages = self.published(suite)
+            return self._publisher.publish(suite, packages, packages, date=date, description=None)
+
     def check(self, suite: str) -> tuple[Issue, ...]:
         """Return what is wrong with the suite: signatures, hashes of indices and packages, the key's copies."""
         return check_suite(self._layout, self._index, self.key, checked_suite(suite))

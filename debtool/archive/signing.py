@@ -122,6 +122,6 @@ def _run(command: Sequence[str], *, stdin: bytes = b"") -> subprocess.CompletedP
     try:
         return subprocess.run(command, input=stdin, capture_output=True, check=False)
     except FileNotFoundError as error:
-        package = {"gpgv": "gpgv", "gpgconf": "gpgconf"}.get(command[0], "gnupg")
+        package = "gpgv" if command[0] == "gpgv" else "gnupg"
         issue = Issue(f"{command[0]} is not installed", fix=f"apt install {package}")
         raise OutsideError(issue) from error

@@ -34,7 +34,7 @@ class WrittenIndices:
 
 
 def write_indices(tree: Path, indices: Mapping[str, bytes]) -> WrittenIndices:
-    """Write the served forms of ``indices`` under their hash and their name; a file that is there by hash is kept."""
+    """Write the served forms of ``indices`` under their hash and their name; a file that is sound by hash is kept."""
     listed: list[ListedFile] = []
     served: list[tuple[str, str]] = []
     written = 0
@@ -46,8 +46,9 @@ def write_indices(tree: Path, indices: Mapping[str, bytes]) -> WrittenIndices:
             directory = str(PurePosixPath(name).parent)
             served.append((directory, sha256))
             by_hash = tree / by_hash_path(directory, sha256)
-            if not by_hash.exists():
+            if not (by_hash.exists() and by_hash.read_bytes() == data):
                 make_directory(by_hash.parent)
+                by_hash.unlink(missing_ok=True)
                 written += write_new(by_hash, data)
             (tree / name).hardlink_to(by_hash)
     return WrittenIndices(tuple(sorted(listed, key=lambda file: file.path)), tuple(served), written)
