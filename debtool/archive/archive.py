@@ -114,6 +114,11 @@ class Archive:
         """The directory to serve."""
         return self._layout.public
 
+    @property
+    def key_file(self) -> str:
+        """The name under which the public key is served, in binary form."""
+        return self._layout.served_key_binary.name
+
     def suites(self) -> tuple[str, ...]:
         """Return the names of the suites that were published."""
         return self._layout.suites()
