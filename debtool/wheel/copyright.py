@@ -21,21 +21,20 @@ _LICENCE_FILE = re.compile(
 _NOTICE = re.compile(r"^\W*((?:copyright|\(c\)|\N{COPYRIGHT SIGN}).*\b(?:19|20)\d\d\b.*)$", re.IGNORECASE)
 _NOTICE_LIMIT = 60
 
-_COMMON = (
-    (re.compile(r"Apache License\s+Version 2\.0,.*?(?:END OF TERMS AND CONDITIONS|\Z)", re.DOTALL), "Apache-2.0"),
-    *(
-        (
-            re.compile(rf"GNU {name}\s+Version {version},.*?(?:END OF TERMS AND CONDITIONS|\Z)", re.DOTALL),
-            f"{short}-{version}",
-        )
-        for name, short, versions in (
-            ("GENERAL PUBLIC LICENSE", "GPL", ("2", "3")),
-            ("LIBRARY GENERAL PUBLIC LICENSE", "LGPL", ("2",)),
-            ("LESSER GENERAL PUBLIC LICENSE", "LGPL", (r"2\.1", "3")),
-            ("Free Documentation License", "GFDL", (r"1\.2", r"1\.3")),
-        )
-        for version in versions
-    ),
+_COMMON_FOLDER = "/usr/share/common-licenses"
+_ON_EVERY_SYSTEM = ("Apache-2.0", "GPL-2", "GPL-3", "LGPL-2", "LGPL-2.1", "LGPL-3", "GFDL-1.2", "GFDL-1.3", "MPL-2.0")
+_COMMON = tuple(
+    (re.compile(rf"{title}\s+Version {version},.*?(?:END OF TERMS AND CONDITIONS|\Z)", re.DOTALL), short)
+    for title, version, short in (
+        ("Apache License", r"2\.0", "Apache-2.0"),
+        ("GNU GENERAL PUBLIC LICENSE", "2", "GPL-2"),
+        ("GNU GENERAL PUBLIC LICENSE", "3", "GPL-3"),
+        ("GNU LIBRARY GENERAL PUBLIC LICENSE", "2", "LGPL-2"),
+        ("GNU LESSER GENERAL PUBLIC LICENSE", r"2\.1", "LGPL-2.1"),
+        ("GNU LESSER GENERAL PUBLIC LICENSE", "3", "LGPL-3"),
+        ("GNU Free Documentation License", r"1\.2", "GFDL-1.2"),
+        ("GNU Free Documentation License", r"1\.3", "GFDL-1.3"),
+    )
 )
 """Licences that every Debian system has in full, which a copyright file must point to (Debian Policy 12.5)."""
 
@@ -84,6 +83,8 @@ def copyright_file(wheel: Wheel) -> str:
         lines += _indented(_without_text(wheel.metadata))
     for name, text in texts.items():
         lines += [f" [{name}]", " .", *_indented(text), " ."]
+    if not any(_COMMON_FOLDER in text for text in texts.values()):
+        lines += [" .", *_indented(_pointer(licence_name(wheel.metadata)))]
     while lines[-1] == " .":
         lines.pop()
     return "\n".join(lines) + "\n"
@@ -125,7 +126,7 @@ def _licence_texts(wheel: Wheel) -> dict[str, str]:
 
 def _point_to_common(text: str) -> str:
     for pattern, short in _COMMON:
-        place = f"/usr/share/common-licenses/{short.replace(chr(92), '')}"
+        place = f"{_COMMON_FOLDER}/{short}"
         text = pattern.sub(f"[On Debian systems, the full text of this license is in {place}.]", text)
     return text
 
@@ -146,14 +147,16 @@ def _notices(texts: Iterable[str]) -> list[str]:
 
 def _without_text(metadata: Message) -> str:
     """Return what stands for the licence when a wheel carries no text of it."""
-    name = licence_name(metadata)
     declared = [str(metadata.get(field)) for field in ("License-Expression", "License") if metadata.get(field)]
     declared += [value for value in map(str, metadata.get_all("Classifier", [])) if value.startswith("License")]
     text = "The wheel carries no text of its license. Its METADATA says:\n" + "\n".join(declared or ["nothing"])
-    for short in ("Apache-2.0", "GPL-2", "GPL-3", "LGPL-2", "LGPL-3", "MPL-2.0"):
-        if name.startswith(short):
-            text += f"\n\nOn Debian systems, the full text is in /usr/share/common-licenses/{short}."
     return text
+
+
+def _pointer(name: str) -> str:
+    """Return where Debian systems have the licence called ``name``, empty if they do not."""
+    found = next((short for short in _ON_EVERY_SYSTEM if name.startswith(short)), None)
+    return f"On Debian systems, the full text of {found} is in {_COMMON_FOLDER}/{found}." if found else ""
 
 
 def _contact(metadata: Message) -> str:

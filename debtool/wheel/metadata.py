@@ -21,7 +21,7 @@ _PARAGRAPH = range(80, 1200)
 _ARTICLE = re.compile(r"^(?:an?|the)\s+", re.IGNORECASE)
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|`([^`<]+?)\s*<[^>]+>`_+|\[([^\]]*)\]\[[^\]]*\]")
 _EMPHASIS = re.compile(r"(?<!\w)(\*\*|__|\*|_|``|`)(?=\S)(.+?)(?<=\S)\1(?!\w)")
-_MARKUP = re.compile(r"[<>|{}\[\]#`=*~\\^]|::|\.\. |https?:|@|\bI\b")
+_MARKUP = re.compile(r"[<>|{}\[\]#`=*~\\^]|::|\.\. |https?:|@|\bI\b|\w_\b")
 _HOMEPAGE_LABELS = ("homepage", "home", "repository", "source", "sourcecode", "github", "documentation", "docs")
 _DANGLING = re.compile(r"[\s,;:(/-]+(?:and|or|for|with|of|to|in|on|a|an|the|from|by|your|using)?$", re.IGNORECASE)
 
@@ -48,7 +48,7 @@ def description(wheel: Wheel) -> str:
     """Return the Description field's value: the synopsis, and what summary and README say in plain prose."""
     name, first = str(wheel.metadata["Name"]), synopsis(wheel)
     summary = _one_line(str(wheel.metadata.get("Summary", "")))
-    paragraphs = [summary] if len(summary) > len(first) + 2 and summary.isprintable() else []
+    paragraphs = [f"{name}: {summary}"] if len(summary) > _SYNOPSIS_LIMIT and summary.isprintable() else []
     paragraphs += next(([text] for text in _readme_paragraphs(wheel.metadata) if _introduces(text, name)), [])
     paragraphs.append(
         f"This package holds {name} {wheel.version} as its wheel has it, in a Python environment of its own: the "

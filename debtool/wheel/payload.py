@@ -19,7 +19,7 @@ from debtool.wheel.source import CheckedWheel, SizedStream
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from concurrent.futures import Future
     from typing import BinaryIO
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from debtool.deb.payload import Readable, Sink
     from debtool.wheel.bytecode import BytecodeCompiler
+    from debtool.wheel.lintian import Trait
     from debtool.wheel.source import Wheel
 
 _INSTALLER = b"dpkg\n"
@@ -95,6 +96,7 @@ class WheelPayload:
         mtime: int,
         compiler: BytecodeCompiler | None = None,
         requested: bool = False,
+        exclude: Collection[str] = (),
     ) -> None:
         """Describe the files.
 
@@ -104,13 +106,29 @@ class WheelPayload:
             mtime: The modification time that the package's files will have; bytecode records it.
             compiler: What makes bytecode; None leaves it out.
             requested: Whether the stack names the distribution, rather than needing it for another (REQUESTED).
+            exclude: Patterns (fnmatch) of the wheel's files, as RECORD has their paths, that are left out.
         """
         self._wheel = wheel
         self._layout = layout
         self._mtime = mtime
         self._compiler = compiler
         self._requested = requested
+        self._exclude = exclude
         self.uncompiled: tuple[str, ...] = ()
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """What it holds that lintian must be told about."""
+        wheel, found = self._wheel, set[Trait]()
+        if not wheel.pure:
+            found.add("elf")
+        if self._compiler is not None:
+            found.add("bytecode")
+        if "entry_points.txt" in wheel.dist_info_files() or any(
+            name.startswith(f"{wheel.data_dir}/scripts/") for name in wheel.archive.members
+        ):
+            found.add("scripts")
+        return frozenset(found)
 
     def emit(self, sink: Sink) -> None:
         """Offer every file (see ``Payload``); raises ``InputError`` where the wheel turns out to be damaged."""
@@ -121,7 +139,7 @@ class WheelPayload:
         if f"{self._wheel.dist_info}/top_level.txt" not in self._wheel.archive.members:
             metadata["top_level.txt"] = "".join(f"{name}\n" for name in import_names(self._wheel)).encode()
         try:
-            install(CheckedWheel(self._wheel), destination, metadata)
+            install(CheckedWheel(self._wheel, self._exclude), destination, metadata)
         except (InstallerError, AssertionError) as error:
             problem = f"the wheel cannot be installed: {str(error) or 'an entry point is malformed'}"
             raise InputError(

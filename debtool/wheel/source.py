@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.parser import HeaderParser
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from installer.sources import WheelSource
@@ -17,7 +18,7 @@ from debtool.wheel.archive import Archive
 from debtool.wheel.record import SIGNATURES, Record, parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from email.message import Message
     from pathlib import Path
 
@@ -146,10 +147,11 @@ def open_wheel(path: Path) -> Iterator[Wheel]:
 class CheckedWheel(WheelSource):
     """The files of a `Wheel` for ``installer.install``: in the zip's order, inflated and checked as they are read."""
 
-    def __init__(self, wheel: Wheel) -> None:
+    def __init__(self, wheel: Wheel, exclude: Collection[str] = ()) -> None:
         distribution, _, version = wheel.dist_info.removesuffix(".dist-info").partition("-")
         super().__init__(distribution, version)
         self._wheel = wheel
+        self._exclude = exclude
 
     @property
     def dist_info_filenames(self) -> list[str]:
@@ -170,6 +172,8 @@ class CheckedWheel(WheelSource):
         for member in wheel.archive:
             # Bytecode in a wheel could say something else than the source beside it.
             if member.name in skipped or "__pycache__" in member.name.split("/"):
+                continue
+            if any(fnmatchcase(member.name, pattern) for pattern in self._exclude):
                 continue
             stream = SizedStream(wheel.record.check(member.name, wheel.archive.open(member)), member.size)
             yield (member.name, "", ""), cast("BinaryIO", stream), member.executable
