@@ -149,8 +149,7 @@ def _without_text(metadata: Message) -> str:
     """Return what stands for the licence when a wheel carries no text of it."""
     declared = [str(metadata.get(field)) for field in ("License-Expression", "License") if metadata.get(field)]
     declared += [value for value in map(str, metadata.get_all("Classifier", [])) if value.startswith("License")]
-    text = "The wheel carries no text of its license. Its METADATA says:\n" + "\n".join(declared or ["nothing"])
-    return text
+    return "The wheel carries no text of its license. Its METADATA says:\n" + "\n".join(declared or ["nothing"])
 
 
 def _pointer(name: str) -> str:

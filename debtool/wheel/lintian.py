@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,9 +39,11 @@ class OverrideRules:
 def override_rules() -> OverrideRules:
     """Return the rules that come with debtool."""
     data = tomllib.loads(Path(__file__).with_name("lintian_overrides.toml").read_text(encoding="utf-8"))
-    never = tuple(data.pop("never"))
-    tags = {trait: tuple(sorted(rules["tags"])) for trait, rules in data.items()}
-    return OverrideRules(never, tags, {trait: rules["reason"].strip() for trait, rules in data.items()})
+    return OverrideRules(
+        never=tuple(data["never"]),
+        tags={trait: tuple(sorted(data[trait]["tags"])) for trait in get_args(Trait)},
+        reasons={trait: data[trait]["reason"].strip() for trait in get_args(Trait)},
+    )
 
 
 def overrides(package: str, traits: Iterable[Trait]) -> str:

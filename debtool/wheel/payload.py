@@ -119,7 +119,8 @@ class WheelPayload:
     @property
     def traits(self) -> frozenset[Trait]:
         """What it holds that lintian must be told about."""
-        wheel, found = self._wheel, set[Trait]()
+        wheel = self._wheel
+        found: set[Trait] = set()
         if not wheel.pure:
             found.add("elf")
         if self._compiler is not None:
