@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from debtool.build.source import fetch_commit
 from debtool.model.errors import InputError, Issue, OutsideError
 
 if TYPE_CHECKING:
@@ -59,42 +60,7 @@ def fetch_tree(source: Source, folder: Path, cache: Path) -> Path:
         raise InputError(
             Issue("a tree comes from a git commit or a folder", fix="give the source as { git, commit } or { path }")
         )
-    destination = cache / "trees" / source.commit
-    if not destination.is_dir():
-        _fetch_commit(source.git, source.commit, destination)
-    return destination
-
-
-def _fetch_commit(repository: str, commit: str, destination: Path) -> None:
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".fetch-") as scratch:
-        work = Path(scratch, "tree")
-        work.mkdir()
-        try:
-            _git("init", "--quiet", cwd=work)
-            _git("fetch", "--quiet", "--depth=1", "--", repository, commit, cwd=work)
-            _git("checkout", "--quiet", "--detach", commit, cwd=work)
-        except FileNotFoundError:
-            raise OutsideError(Issue("git is not installed", fix="apt install git")) from None
-        except subprocess.CalledProcessError as error:
-            said = (error.stderr or "").strip().splitlines()
-            raise OutsideError(
-                Issue(
-                    f"commit {commit} cannot be fetched from {repository}: {said[-1] if said else 'git failed'}",
-                    fix="check the network and the address, or give a local copy: --source NAME=PATH (or PATH@COMMIT)",
-                )
-            ) from None
-        shutil.rmtree(work / ".git")
-        try:
-            work.rename(destination)
-        except OSError:
-            if not destination.is_dir():  # another run that fetched the same commit may have been first
-                raise
-
-
-def _git(*arguments: str, cwd: Path) -> None:
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    subprocess.run(["git", *arguments], cwd=cwd, env=environment, check=True, capture_output=True, text=True)
+    return fetch_commit(source.git, source.commit, cache)
 
 
 def tree_files(root: Path, *, exclude: Sequence[str] = (), include: Sequence[str] = ()) -> Iterator[TreeFile]:

@@ -1,0 +1,272 @@
+"""Wheels that are built here: an sdist without a wheel, and companions compiled against the stack's own torch.
+
+A result is kept below the cache under the hash of what it follows from, beside its log and its record. The folder
+appears by one rename, complete or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+import tomllib
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from debtool.build.environment import BuildEnvironment, require_compiler
+from debtool.build.source import fetch_source, source_digest, unpack_source
+from debtool.model.errors import InputError, Issue, OutsideError
+from debtool.wheel.bytecode import find_interpreter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from debtool.build.environment import Watch
+    from debtool.model.stack import Artefact
+    from debtool.model.target import Target
+    from debtool.wheel.lock import LockedFile
+
+# Part of every key: raised when this module changes what comes out of the same inputs.
+_RECIPE = 1
+_LEGACY_REQUIRES = ("setuptools", "wheel")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltWheel:
+    """A wheel that was built here.
+
+    Attributes:
+        path: The wheel; ``build.log`` and ``record.json`` are beside it.
+        sha256: Its hash.
+        key: The hash of its inputs.
+        reused: Whether it was there already.
+    """
+
+    path: Path
+    sha256: str
+    key: str
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a built wheel follows from; its hash is the key."""
+
+    name: str
+    version: str
+    recipe: str
+    source: str
+    python: str
+    requires: tuple[str, ...] = ()
+    against: str | None = None
+    variables: tuple[tuple[str, str], ...] = ()
+    check: str | None = None
+    revision: int = _RECIPE
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def build_sdist(
+    entry: LockedFile,
+    sdist: Path,
+    target: Target,
+    *,
+    wheels: Mapping[str, Path],
+    cache: Path,
+    watch: Watch | None = None,
+) -> BuiltWheel:
+    """Build a locked sdist into a wheel for ``target``.
+
+    Args:
+        entry: The lock's line.
+        sdist: The file, fetched.
+        target: What the wheel is for.
+        wheels: The lock's wheels by name; the build requirements are taken from them where they are among them.
+        cache: Where results are kept, below ``built``.
+        watch: Told of each line of output.
+
+    Raises:
+        InputError: The sdist cannot be unpacked, or the result is not what the lock says.
+        OutsideError: A tool is missing, or the build fails; the issue names the log.
+    """
+    inputs = _Inputs(str(entry.name), str(entry.version), "sdist", f"sha256:{entry.sha256}", target.python)
+    return _build(inputs, sdist, target, None, wheels, cache, watch)
+
+
+def build_companion(
+    artefact: Artefact,
+    target: Target,
+    *,
+    wheels: Mapping[str, Path],
+    folder: Path,
+    cache: Path,
+    watch: Watch | None = None,
+) -> BuiltWheel:
+    """Build a companion from its source against the wheel in ``wheels`` that it names.
+
+    Args:
+        artefact: The stack's artefact, of kind ``companion``.
+        target: What the wheel is for.
+        wheels: The lock's wheels by name, with the one that it is compiled against.
+        folder: The stack file's folder.
+        cache: Where sources and results are kept.
+        watch: Told of each line of output.
+
+    Raises:
+        InputError: The source or the result is not what the stack says.
+        OutsideError: A tool is missing, or the build or its check fails; the issue names the log.
+    """
+    if artefact.source is None or artefact.against is None:
+        raise AssertionError("the model gives every companion a source and something to be compiled against")
+    against = wheels[artefact.against]
+    source = fetch_source(artefact.source, folder, cache)
+    inputs = _Inputs(
+        name=artefact.name,
+        version=artefact.version,
+        recipe="companion",
+        source=source_digest(artefact.source, source),
+        python=target.python,
+        requires=artefact.build_requires,
+        against=f"{against.name} sha256:{_sha256(against)}",
+        variables=tuple(sorted(artefact.environment.items())),
+        check=artefact.check,
+    )
+    return _build(inputs, source, target, against, wheels, cache, watch)
+
+
+def _build(
+    inputs: _Inputs,
+    source: Path,
+    target: Target,
+    against: Path | None,
+    wheels: Mapping[str, Path],
+    cache: Path,
+    watch: Watch | None,
+) -> BuiltWheel:
+    kept = cache / "built" / inputs.key
+    if (kept / "record.json").is_file():
+        return _kept(kept, inputs, reused=True)
+    interpreter = find_interpreter(target.python)
+    if against is not None:
+        require_compiler(interpreter)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=kept.parent) as name:
+        work = Path(name).resolve()
+        result = work / "result"
+        result.mkdir()
+        log = result / "build.log"
+        environment = BuildEnvironment(work, dict(inputs.variables), log, watch)
+        try:
+            (work / "source").mkdir()
+            top = unpack_source(source, work / "source")
+            requires = [*(inputs.requires or _declared_requires(top)), *([str(against)] if against else [])]
+            environment.create(interpreter, requires, wheels.values())
+            installed = environment.installed()
+            environment.wheel(top)
+            wheel = _only_wheel(work / "dist", inputs, target)
+            if inputs.check is not None:
+                environment.try_wheel(wheel, inputs.check)
+        except OutsideError as error:
+            raise _with_kept_log(error, log, kept) from None
+        shutil.move(wheel, result / wheel.name)
+        record = {
+            "inputs": asdict(inputs),
+            "wheel": wheel.name,
+            "sha256": _sha256(result / wheel.name),
+            "environment": installed,
+            "compiler": _compiler(),
+            "interpreter": str(interpreter),
+            "seconds": round(time.monotonic() - begun, 1),
+        }
+        (result / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        try:
+            result.rename(kept)
+        except OSError:
+            if not (kept / "record.json").is_file():  # another run that built the same may have been first
+                raise
+    return _kept(kept, inputs, reused=False)
+
+
+def _kept(folder: Path, inputs: _Inputs, *, reused: bool) -> BuiltWheel:
+    record: dict[str, Any] = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    return BuiltWheel(folder / record["wheel"], record["sha256"], inputs.key, reused)
+
+
+def _with_kept_log(error: OutsideError, log: Path, kept: Path) -> OutsideError:
+    destination = kept.with_name(f"{kept.name}.failed.log")
+    if log.is_file():
+        shutil.copyfile(log, destination)
+    return OutsideError(
+        *(Issue(i.problem, fix=i.fix, file=destination if i.file == log else i.file) for i in error.issues)
+    )
+
+
+def _declared_requires(top: Path) -> Sequence[str]:
+    """Return what the source says it is built with (PEP 518); setuptools, as PEP 517 says, if it says nothing."""
+    try:
+        project = tomllib.loads((top / "pyproject.toml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return _LEGACY_REQUIRES
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(Issue(str(error), file=top / "pyproject.toml", fix="take an intact source")) from None
+    return [*project.get("build-system", {}).get("requires", _LEGACY_REQUIRES)]
+
+
+def _only_wheel(folder: Path, inputs: _Inputs, target: Target) -> Path:
+    wheels = sorted(folder.glob("*.whl"))
+    wanted = (canonicalize_name(inputs.name), Version(inputs.version))
+    fix = "correct the version in the stack, or the build's variables"
+    if len(wheels) != 1:
+        raise InputError(Issue(f"the build of {inputs.name} left {len(wheels)} wheels", fix=fix))
+    name, version, _build_tag, tags = parse_wheel_filename(wheels[0].name)
+    if (name, version) != wanted:
+        raise InputError(Issue(f"the build of {inputs.name} {inputs.version} made {wheels[0].name}", fix=fix))
+    if not tags & frozenset(target.tags()):
+        raise InputError(Issue(f"{wheels[0].name} is not for {target.name}", fix=fix))
+    needed = _needed_glibc(wheels[0])
+    if needed > tuple(map(int, target.glibc.split("."))):
+        problem = f"{wheels[0].name} needs glibc {'.'.join(map(str, needed))}, {target.name} has {target.glibc}"
+        raise InputError(Issue(problem, fix=f"build on a machine with glibc {target.glibc} or older"))
+    return wheels[0]
+
+
+def _needed_glibc(wheel: Path) -> tuple[int, ...]:
+    """Return the newest ``GLIBC_x.y`` symbol version that the wheel's binaries need."""
+    newest: tuple[int, ...] = (0,)
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.namelist():
+            if not member.endswith(".so"):
+                continue
+            with archive.open(member) as stream:
+                section = ELFFile(stream).get_section_by_name(".gnu.version_r")
+                for _library, versions in section.iter_versions() if isinstance(section, GNUVerNeedSection) else ():
+                    numbers = (
+                        v.name.removeprefix("GLIBC_").split(".") for v in versions if v.name.startswith("GLIBC_")
+                    )
+                    newest = max([newest, *(tuple(map(int, n)) for n in numbers if all(map(str.isdigit, n)))])
+    return newest
+
+
+def _compiler() -> str | None:
+    if shutil.which("c++") is None:
+        return None
+    result = subprocess.run(["c++", "--version"], capture_output=True, text=True, check=False)
+    return result.stdout.partition("\n")[0]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

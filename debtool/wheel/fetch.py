@@ -1,0 +1,257 @@
+"""Fetching: every file of a lock, through pip's own configuration, into a cache that is addressed by content.
+
+A file is in the cache, complete and with the lock's hash, or it is not there: pip downloads into a scratch folder of
+the cache, the hash is checked there, and a rename puts the file in place. What a broken run has finished is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+
+from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
+from debtool.wheel.lock import LockedArtefact, LockedFile, file_identity
+from debtool.wheel.pipconfig import PIP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from debtool.model.target import Target
+    from debtool.wheel.lock import Lock
+
+    # Called with what is finished, how many files are, and of how many; always from the thread that called `fetch`.
+    Progress = Callable[[str, int, int], None]
+
+# One pip start costs about half a second: small enough groups lose little when a run breaks, and show progress.
+_GROUP = 6
+_WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FileCache:
+    """Downloaded files below ``folder``, each at ``<sha256>/<file name>``."""
+
+    folder: Path
+
+    def path(self, sha256: str, file: str) -> Path:
+        """Return where a file is, or would be."""
+        return self.folder / sha256 / file
+
+    def scratch(self) -> tempfile.TemporaryDirectory[str]:
+        """Return a folder on the same file system, to be filled and emptied."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".fetch-", dir=self.folder)
+
+    def keep(self, file: Path, sha256: str) -> Path:
+        """Move a complete ``file`` with the hash ``sha256`` into the cache and return its path there."""
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+        destination = self.path(sha256, file.name)
+        destination.parent.mkdir(exist_ok=True)
+        file.replace(destination)
+        return destination
+
+
+def fetch(
+    lock: Lock,
+    target: Target,
+    cache: FileCache,
+    *,
+    sources: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> dict[NormalizedName, Path]:
+    """Return the path of every file of the lock's index part, and of every artefact that comes ready made.
+
+    Args:
+        lock: What to fetch.
+        target: The lock's target.
+        cache: Where files are kept; what is there is not fetched again.
+        sources: For artefacts by name: a wheel or a folder of wheels, a wheel's URL, or an index's URL; ``external``
+            artefacts without an entry are looked for in pip's own configuration, others are left out of the result.
+            Names that the lock does not have are passed over.
+        progress: Told of each file.
+
+    Raises:
+        InputError: A source has no wheel of that version for the target, or a file has another hash than the lock says.
+        OutsideError: pip could not download something.
+    """
+    given = {canonicalize_name(name): place for name, place in (sources or {}).items()}
+    artefacts = [entry for entry in lock.artefacts if entry.kind == "external" or entry.name in given]
+    result: dict[NormalizedName, Path] = {}
+    total = len(lock.files) + len(artefacts)
+    missing: list[LockedFile] = []
+    for entry in lock.files:
+        path = cache.path(entry.sha256, entry.file)
+        if path.is_file():
+            result[entry.name] = path
+        else:
+            missing.append(entry)
+    jobs: list[Callable[[], dict[NormalizedName, Path]]] = [
+        lambda entry=artefact: {entry.name: _fetch_artefact(entry, target, cache, given.get(entry.name))}  # type: ignore[misc]
+        for artefact in artefacts
+    ]
+    jobs += [lambda group=group: _fetch_group(group, target, cache) for group in _groups(missing)]  # type: ignore[misc]
+    issues: list[Issue] = []
+    kinds: set[type[DebtoolError]] = set()
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="debtool-fetch") as pool:
+        for done in as_completed([pool.submit(job) for job in jobs]):
+            try:
+                found = done.result()
+            except DebtoolError as error:
+                issues += error.issues
+                kinds.add(type(error))
+                continue
+            for name, path in found.items():
+                result[name] = path
+                if progress is not None:
+                    progress(path.name, len(result), total)
+    if issues:
+        raise (InputError if InputError in kinds else OutsideError)(*issues)
+    return dict(sorted(result.items()))
+
+
+def _groups(files: Sequence[LockedFile]) -> Iterable[Sequence[LockedFile]]:
+    wheels = [entry for entry in files if entry.is_wheel]
+    yield from (wheels[start : start + _GROUP] for start in range(0, len(wheels), _GROUP))
+    # pip asks an sdist's build system for its metadata even when it only downloads: one at a time.
+    yield from ([entry] for entry in files if not entry.is_wheel)
+
+
+def _fetch_group(group: Sequence[LockedFile], target: Target, cache: FileCache) -> dict[NormalizedName, Path]:
+    lines = [f"{entry.name}=={entry.version} --hash=sha256:{entry.sha256}" for entry in group]
+    options = ["--require-hashes", *(_wheel_options(target) if group[0].is_wheel else ["--no-binary", ":all:"])]
+    with cache.scratch() as scratch:
+        _pip_download(lines, options, Path(scratch))
+        result = {}
+        for entry in group:
+            file = Path(scratch, entry.file)
+            if not file.is_file():
+                found = ", ".join(sorted(path.name for path in Path(scratch).iterdir() if path.suffix != ".txt"))
+                raise OutsideError(
+                    Issue(f"pip downloaded {found} in place of {entry.file}", fix="run `debtool lock` for this target")
+                )
+            _check_hash(file, entry.sha256)
+            result[entry.name] = cache.keep(file, entry.sha256)
+    return result
+
+
+def _fetch_artefact(entry: LockedArtefact, target: Target, cache: FileCache, place: str | None) -> Path:
+    if place is not None and "://" not in place:
+        path = Path(place)
+        return _matching_wheel(entry, sorted(path.glob("*.whl")) if path.is_dir() else [path], target, place)
+    # An external wheel without a pinned hash is remembered by where it was looked for.
+    key = hashlib.sha256(f"{entry} {target.python} {place or ''}".encode()).hexdigest()
+    note = cache.folder / "external" / f"{key}.json"
+    if note.is_file():
+        known = json.loads(note.read_text())
+        path = cache.path(known["sha256"], known["file"])
+        if path.is_file():
+            return path
+    with cache.scratch() as scratch:
+        is_wheel = place is not None and place.partition("#")[0].endswith(".whl")
+        line = f"{entry.name} @ {place}" if is_wheel else f"{entry.name}=={entry.version}"
+        options = _wheel_options(target) if not is_wheel else []
+        options += ["--index-url", place] if place is not None and not is_wheel else []
+        try:
+            _pip_download([line], options, Path(scratch))
+        except OutsideError as error:
+            raise _not_offered(entry, place, error) from None
+        wheel = _matching_wheel(entry, sorted(Path(scratch).glob("*.whl")), target, place or "pip's configuration")
+        digest = _sha256(wheel)
+        if entry.sha256 is not None:
+            _check_hash(wheel, entry.sha256)
+        kept = cache.keep(wheel, digest)
+    note.parent.mkdir(exist_ok=True)
+    temporary = note.with_name(f".{note.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({"sha256": digest, "file": kept.name}))
+    temporary.replace(note)
+    return kept
+
+
+def _matching_wheel(entry: LockedArtefact, files: Sequence[Path], target: Target, place: str) -> Path:
+    """Return the one of ``files`` that is ``entry`` for the target."""
+    tags = frozenset(target.tags())
+    seen: list[str] = []
+    for file in files:
+        try:
+            identity = file_identity(file.name)
+        except ValueError:
+            continue
+        seen.append(file.name)
+        if identity == (entry.name, entry.version) and parse_wheel_filename(file.name)[3] & tags and file.is_file():
+            return file
+    wanted = f"no wheel of {entry.name} {entry.version} for Python {target.python} ({target.name}) in {place}"
+    found = f"; it has {', '.join(seen)}" if seen else ""
+    raise InputError(Issue(f"{wanted}{found}", field=f"source {entry.name}", fix=_source_fix(entry)))
+
+
+def _not_offered(entry: LockedArtefact, place: str | None, error: OutsideError) -> DebtoolError:
+    if "No matching distribution" not in str(error):
+        return error
+    problem = f"{place or 'pip as it is configured here'} offers no {entry.name} {entry.version} for this target"
+    if entry.version.local and place is None:
+        problem += (
+            f" (a build without +{entry.version.local} is another one: the plain {entry.name} wheels are CUDA builds)"
+        )
+    return InputError(Issue(problem, field=f"source {entry.name}", fix=_source_fix(entry)))
+
+
+def _source_fix(entry: LockedArtefact) -> str:
+    fix = f"pass --source {entry.name}=PATH|URL|INDEX-URL"
+    return f"{fix}, such as the address of PyTorch's own CPU index" if entry.version.local == "cpu" else fix
+
+
+def _wheel_options(target: Target) -> list[str]:
+    platforms = dict.fromkeys(tag.platform for tag in target.tags() if tag.platform != "any")
+    options = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", target.python_full]
+    for platform in platforms:
+        options += ["--platform", platform]
+    return options
+
+
+def _pip_download(lines: Sequence[str], options: Sequence[str], folder: Path) -> None:
+    requirements = folder / "requirements.txt"
+    requirements.write_text("\n".join([*lines, ""]))
+    command = [
+        *PIP,
+        "download",
+        "--quiet",
+        "--no-deps",
+        *options,
+        "--dest",
+        str(folder),
+        "--requirement",
+        str(requirements),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode == 0:
+        return
+    said = [line.removeprefix("ERROR: ") for line in result.stderr.splitlines() if line.strip()]
+    text = " ".join(line.strip() for line in said if not line.startswith("WARNING"))
+    names = ", ".join(line.split(" ")[0] for line in lines)
+    if "DO NOT MATCH THE HASHES" in text:
+        fix = "the index's file is not the one that was locked: find out why before you lock anew"
+        raise InputError(Issue(f"{names}: another hash than the lock's: {text}", fix=fix))
+    fix = "check the network and pip's settings (`pip config list`); what was fetched is kept"
+    raise OutsideError(Issue(f"pip could not download {names}: {text}", fix=fix))
+
+
+def _check_hash(file: Path, expected: str) -> None:
+    found = _sha256(file)
+    if found != expected:
+        fix = "the file is not the one that was locked: find out why before you lock anew"
+        raise InputError(Issue(f"{file.name} has the SHA-256 {found}, the lock says {expected}", fix=fix))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
