@@ -135,13 +135,29 @@ class Index:
         """Return every package of the pool called ``name``."""
         return self._select("name = ?", (name,))
 
-    def with_sha256(self, sha256: str) -> PublishedPackage | None:
-        """Return the package of the pool that has these contents."""
-        return next(iter(self._select("sha256 = ?", (sha256,))), None)
+    def with_sha256(self, hashes: Iterable[str]) -> Mapping[str, PublishedPackage]:
+        """Return the packages of the pool that have these contents, by their hash."""
+        found = {}
+        with self._connect() as connection:
+            for sha256 in hashes:
+                row = connection.execute(
+                    f"SELECT {_PACKAGE} FROM package WHERE sha256 = ?",  # noqa: S608 -- a constant
+                    (sha256,),
+                ).fetchone()
+                if row is not None:
+                    found[sha256] = PublishedPackage(*row)
+        return found
 
-    def with_filename(self, filename: str) -> PublishedPackage | None:
-        """Return the package of the pool that lies there."""
-        return next(iter(self._select("filename = ?", (filename,))), None)
+    def rivals(self, packages: Iterable[PublishedPackage]) -> Iterator[tuple[PublishedPackage, PublishedPackage]]:
+        """Yield each package beside every one of the pool that has its name, version and architecture, or its place."""
+        with self._connect() as connection:
+            for package in packages:
+                rows = connection.execute(
+                    f"SELECT {_PACKAGE} FROM package "  # noqa: S608 -- a constant
+                    "WHERE (name = ? AND version = ? AND architecture = ?) OR filename = ?",
+                    (package.name, package.version, package.architecture, package.filename),
+                ).fetchall()
+                yield from ((package, PublishedPackage(*row)) for row in rows)
 
     def details(self, packages: Iterable[PublishedPackage]) -> Iterator[IndexedPackage]:
         """Yield the packages, which are in the index, with what the indices are made from."""
@@ -183,11 +199,12 @@ class Index:
             ).fetchall()
         return tuple(GenerationRecord(*row) for row in rows)
 
-    def index_files(self, suite: str, number: int) -> tuple[tuple[str, str], ...]:
-        """Return directory and SHA-256 of a generation's own index files."""
+    def index_files(self, suite: str, oldest: int, newest: int) -> tuple[tuple[str, str], ...]:
+        """Return directory and SHA-256 of the index files of the generations ``oldest`` to ``newest``."""
         with self._connect() as connection:
             rows = connection.execute(
-                "SELECT directory, sha256 FROM index_file WHERE suite = ? AND number = ?", (suite, number)
+                "SELECT DISTINCT directory, sha256 FROM index_file WHERE suite = ? AND number BETWEEN ? AND ?",
+                (suite, oldest, newest),
             ).fetchall()
         return tuple((str(directory), str(sha256)) for directory, sha256 in rows)
 

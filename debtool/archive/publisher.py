@@ -30,7 +30,7 @@ from debtool.archive.values import Publication, PublishedPackage
 from debtool.model.errors import InputError, Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -74,17 +74,14 @@ class Publisher:
             InputError: One is missing or no package, two of them are different builds of one version, or one differs
                 from what the pool has under its name and version.
         """
-        deliveries: dict[str, Delivery] = {}
-        issues: list[Issue] = []
-        for path in paths:
-            if not path.is_file():
-                issues.append(Issue("there is no such file", file=path, fix="build it, or correct the path"))
-                continue
-            sha256 = sha256_of(path)
-            if sha256 in deliveries:
-                continue
-            if known := self._index.with_sha256(sha256):
-                deliveries[sha256] = Delivery(path, known, None)
+        missing = [path for path in paths if not path.is_file()]
+        issues = [Issue("there is no such file", file=path, fix="build it, or correct the path") for path in missing]
+        by_hash = {sha256_of(path): path for path in paths if path not in missing}
+        known = self._index.with_sha256(by_hash)
+        deliveries: list[Delivery] = []
+        for sha256, path in by_hash.items():
+            if sha256 in known:
+                deliveries.append(Delivery(path, known[sha256], None))
                 continue
             try:
                 indexed = examine(
@@ -92,13 +89,12 @@ class Publisher:
                 )
             except InputError as error:
                 issues += error.issues
-                continue
-            deliveries[sha256] = Delivery(path, indexed.package, indexed)
+            else:
+                deliveries.append(Delivery(path, indexed.package, indexed))
         if issues:
             raise InputError(*issues)
-        found = tuple(deliveries.values())
-        self._refuse_other_builds(found)
-        return found
+        self._refuse_other_builds(deliveries)
+        return tuple(deliveries)
 
     def unchanged(
         self,
@@ -217,51 +213,36 @@ class Publisher:
 
     def _keep_by_hash(self, suite: str, tree: Path, history: Sequence[GenerationRecord]) -> None:
         """Link into ``tree`` what clients of the generations ``history``, newest first, may still ask for."""
-        replaced = time.time()
+        if not history:
+            return
+        oldest, replaced = history[0].number, time.time()
         for position, record in enumerate(history):
             if position >= _KEPT_GENERATIONS and time.time() - replaced > _KEPT_SECONDS:
                 break
-            previous = self._layout.generation(suite, history[0].number)
-            keep_by_hash(tree, previous, self._index.index_files(suite, record.number))
-            replaced = record.date
+            oldest, replaced = record.number, record.date
+        newest = history[0].number
+        keep_by_hash(tree, self._layout.generation(suite, newest), self._index.index_files(suite, oldest, newest))
 
     def _settings(self, suite: str, previous: GenerationRecord | None, description: str | None) -> str:
         inherited = previous.description if previous else self._config.description
         return release_settings(self._config, suite, description or inherited)
 
-    def _refuse_other_builds(self, deliveries: Iterable[Delivery]) -> None:
-        """Raise ``InputError`` where one name, version and architecture, or one file name, would have two contents."""
+    def _refuse_other_builds(self, deliveries: Sequence[Delivery]) -> None:
+        """Raise ``InputError`` where one name, version and architecture, or one place, would have two contents."""
+        paths = {one.package: one.path for one in deliveries}
+        by_identity: dict[tuple[str, str, str], PublishedPackage] = {}
+        by_place: dict[str, PublishedPackage] = {}
         issues: list[Issue] = []
-        seen: dict[tuple[str, str, str], Delivery] = {}
-        places: dict[str, PublishedPackage] = {}
-        for one in deliveries:
-            package = one.package
-            other = seen.setdefault(_identity(package), one)
-            known = next(
-                (known for known in self._index.versions(package.name) if _identity(known) == _identity(package)), None
-            )
-            for sha256, where in ((other.package.sha256, str(other.path)), (known and known.sha256, "the pool")):
-                if sha256 not in (None, package.sha256):
-                    issues.append(
-                        Issue(
-                            f"{package} has SHA256 {package.sha256}, but {where} has it with {sha256}",
-                            file=one.path,
-                            rule="one version is one file: machines that have it would never see the other",
-                            fix="give the new build a higher revision",
-                        )
-                    )
-            holder = self._index.with_filename(package.filename) or places.setdefault(package.filename, package)
-            if _identity(holder) != _identity(package):
-                issues.append(
-                    Issue(
-                        f"{package} and {holder} would both be {package.filename}",
-                        file=one.path,
-                        rule="an epoch is no part of a file's name",
-                        fix="give the new build another revision",
-                    )
-                )
+        for package, path in paths.items():
+            for other in (
+                by_identity.setdefault(_identity(package), package),
+                by_place.setdefault(package.filename, package),
+            ):
+                issues += _rivalry(package, path, other, str(paths[other]))
+        for package, other in self._index.rivals(paths):
+            issues += _rivalry(package, paths[package], other, "the pool")
         if issues:
-            raise InputError(*issues)
+            raise InputError(*dict.fromkeys(issues))
 
 
 def next_set(
@@ -303,6 +284,25 @@ def deliveries_in_place(deliveries: Iterable[Delivery], public: Path) -> bool:
 
 def _identity(package: PublishedPackage) -> tuple[str, str, str]:
     return package.name, package.version, package.architecture
+
+
+def _rivalry(package: PublishedPackage, path: Path, other: PublishedPackage, where: str) -> Iterator[Issue]:
+    if package.sha256 == other.sha256:
+        return
+    if _identity(package) == _identity(other):
+        yield Issue(
+            f"{package} has SHA256 {package.sha256}, but {where} has it with {other.sha256}",
+            file=path,
+            rule="one version is one file: machines that have it would never see the other",
+            fix="give the new build a higher revision",
+        )
+    else:
+        yield Issue(
+            f"{package} and {other} would both be {package.filename}",
+            file=path,
+            rule="an epoch is no part of a file's name",
+            fix="give the new build another revision",
+        )
 
 
 def _same_machines(one: PublishedPackage, other: PublishedPackage) -> bool:

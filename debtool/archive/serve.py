@@ -122,12 +122,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(stream, body=body)
 
     def _resolve(self) -> Path | None:
-        """Return the file that is asked for; None for what lies outside the root or is hidden."""
+        """Return the path that is asked for; None if there is none, or it lies outside the root or is hidden."""
         parts = [part for part in unquote(urlsplit(self.path).path).split("/") if part]
         if any(part.startswith(".") or "\0" in part for part in parts):
             return None
         try:
-            path = self.root.joinpath(*parts).resolve()
+            path = self.root.joinpath(*parts).resolve(strict=True)
         except OSError:
             return None
         return path if path.is_relative_to(self.root) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -83,9 +84,16 @@ def config() -> ArchiveConfig:
     return CONFIG
 
 
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make an archive once: its key takes longer than most tests."""
+    return Archive.init(tmp_path_factory.mktemp("pristine") / "public", CONFIG).public.parent
+
+
 @pytest.fixture
-def archive(tmp_path: Path) -> Archive:
-    return Archive.init(tmp_path / "public", CONFIG)
+def archive(tmp_path: Path, pristine: Path) -> Archive:
+    shutil.copytree(pristine, tmp_path, dirs_exist_ok=True)
+    return Archive.open(tmp_path / "public")
 
 
 @pytest.fixture
@@ -133,6 +141,7 @@ def make_deb(tmp_path: Path) -> MakeDeb:
 def apt(tmp_path: Path) -> Apt:
     root = tmp_path / "apt"
     for directory in (
+        "etc/apt/apt.conf.d",
         "etc/apt/sources.list.d",
         "etc/apt/preferences.d",
         "var/lib/dpkg",

@@ -96,7 +96,7 @@ def test_a_lost_private_half_is_not_replaced_by_a_new_key(archive: Archive, conf
 
 
 def test_opening_what_is_no_archive_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not an archive.*debtool repo init"):
+    with pytest.raises(InputError, match=r"is not an archive.*debtool repo init"):
         Archive.open(tmp_path)
 
 
