@@ -13,8 +13,8 @@ from debtool.build.image import RootImage
 @pytest.fixture(scope="session")
 def cache() -> Path:
     """Where tests keep what is worth keeping between runs: images of roots, downloaded wheels."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "debtool"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("DEBTOOL_CACHE") or home / "debtool")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,68 @@
+# Everyday commands of this project. `make` alone lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# The stack that `make demo` builds: demo (the stand-in for Forge, minutes) or cheesegrater (Forge itself).
+STACK ?= demo
+# Where it takes the application's tree from, instead of what the stack says: a folder, or a git URL@COMMIT.
+FORGE ?=
+# Where it takes torch from, instead of what pip is configured with: a wheel, a URL, or an index's URL.
+TORCH ?=
+# The folder of its archive, and the port that the archive is served on; by default the stack's and any free one.
+ARCHIVE ?=
+PORT ?=
+# Everything that is downloaded is kept here, and used again.
+export DEBTOOL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/debtool
+
+BIN := .venv/bin
+READY := .venv/.ready
+DEBTOOL := $(BIN)/debtool --config repo/$(STACK).toml
+# Throwaway roots are made by root only.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=DEBTOOL_CACHE,http_proxy,https_proxy,no_proxy,NO_COLOR)
+FULL_TEST = $(BIN)/python -m pytest --basetemp .work/tmp
+QUICK_TEST = $(BIN)/python -m pytest -m "not root and not full" -n auto
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo
+	@echo "make demo takes STACK=demo|cheesegrater FORGE=PATH|GIT-URL@COMMIT TORCH=WHEEL|URL|INDEX-URL ARCHIVE=DIR PORT=N"
+
+.PHONY: setup
+setup: $(READY) ## install what is needed: Debian packages, and debtool into .venv
+
+$(READY): pyproject.toml tools/setup
+	@tools/setup
+	@touch $@
+
+.PHONY: demo
+demo: $(READY) ## build a stack for this machine's release, publish it, and prove it in a throwaway root
+	$(DEBTOOL) release $(if $(ARCHIVE),--archive $(ARCHIVE)) \
+	    $(if $(FORGE),--source forge=$(FORGE)) $(if $(TORCH),--source torch=$(TORCH))
+	$(AS_ROOT) $(DEBTOOL) prove $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(PORT),--port $(PORT))
+
+.PHONY: lint
+lint: $(READY) ## style, types, and which room imports which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: check
+check: lint ## lint and every test that needs neither root nor a whole stack: under two minutes
+	$(QUICK_TEST)
+
+.PHONY: test
+test: lint ## everything: throwaway roots, real apt, the demo's proof, a browser, the whole stack
+	@mkdir -p .work
+	$(AS_ROOT) $(FULL_TEST)
+
+.PHONY: bench
+bench: $(READY) ## measure what benchmarks/ measures, and print the medians
+	$(BIN)/python benchmarks/run.py
+
+.PHONY: clean
+clean: ## remove what was built here; what was downloaded stays in the cache
+	rm -rf .venv .work dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
