@@ -1,1 +1,1 @@
-"""The command line: one module a noun. The only room that prints, and the only one that reads argv or the environment."""
+"""The command line, one module a noun: the only room that prints, and that reads argv or the environment."""

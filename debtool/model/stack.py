@@ -157,7 +157,7 @@ class WheelSettings(Strict):
     reason: Line
 
 
-class _Package(Strict):
+class BasePackage(Strict):
     """What every package of the stack has.
 
     Attributes:
@@ -177,31 +177,31 @@ class _Package(Strict):
     section: Word = "misc"
 
 
-class RuntimePackage(_Package):
+class RuntimePackage(BasePackage):
     """The venv skeleton that every wheel of the stack is installed into."""
 
     recipe: Literal["runtime"]
 
 
-class MetaPackage(_Package):
+class MetaPackage(BasePackage):
     """Depends on exactly the tested set: every wheel of the lock."""
 
     recipe: Literal["meta"]
 
 
-class KeyringPackage(_Package):
+class KeyringPackage(BasePackage):
     """The archive's key and source, and the other vendors' archives that the target needs."""
 
     recipe: Literal["keyring"]
 
 
-class DoctorPackage(_Package):
+class DoctorPackage(BasePackage):
     """The diagnosis of a machine."""
 
     recipe: Literal["doctor"]
 
 
-class PatchPackage(_Package):
+class PatchPackage(BasePackage):
     """A patch of one file of one distribution, applied whenever dpkg changes that file.
 
     Attributes:
@@ -254,7 +254,7 @@ class Part(Strict):
     include: tuple[Line, ...] = ()
 
 
-class TreePackage(_Package):
+class TreePackage(BasePackage):
     """An application's source tree, read-only, with a service and a launcher.
 
     Attributes:

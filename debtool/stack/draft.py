@@ -8,15 +8,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from debtool.deb.control import Control
 from debtool.deb.documents import debian_changelog, documentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from debtool.deb.contents import Contents
+    from debtool.deb.control import Control
     from debtool.deb.payload import Sink
-    from debtool.model.stack import Stack, _Package
+    from debtool.model.stack import BasePackage, Stack
     from debtool.model.target import Target
     from debtool.model.versions import DebianVersion
 
@@ -118,7 +118,7 @@ class Draft(ABC):
 class StackDraft(Draft):
     """A draft of a package that the stack file describes by name."""
 
-    package: _Package
+    package: BasePackage
 
     def inputs(self) -> dict[str, str]:
         """Return the digest of the package's definition; recipes add theirs."""
@@ -139,7 +139,7 @@ class StackDraft(Draft):
         )
 
     @staticmethod
-    def exact_needs(stack: Stack, package: _Package) -> tuple[str, ...]:
+    def exact_needs(stack: Stack, package: BasePackage) -> tuple[str, ...]:
         """Return the full names of the packages that ``package`` needs in exactly this release's version."""
         return tuple(stack.full_name(need[1:]) for need in package.needs if need.startswith("="))
 
@@ -185,14 +185,17 @@ def description_field(summary: str, description: str) -> str:
     return "\n".join(lines)
 
 
-def own_copyright(stack: Stack, license_name: str = "AGPL-3.0-or-later") -> str:
-    """Return the copyright file for files that the stack's maintainer wrote."""
+def own_copyright(stack: Stack) -> str:
+    """Return the copyright file for files that come with debtool (DEP-5)."""
     return (
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
         f"Upstream-Name: {stack.title}\n"
         f"Source: {stack.homepage}\n\n"
         "Files: *\n"
         f"Copyright: {stack.maintainer}\n"
-        f"License: {license_name}\n"
-        " This package was made by debtool of Cheese Grater; its own files are under the licence named above.\n"
+        "License: GPL-3+\n"
+        " These files come with debtool of Cheese Grater: free software under the GNU General Public License as\n"
+        " published by the Free Software Foundation, version 3 or any later version.\n"
+        " .\n"
+        " On Debian systems, the full text of that license is in /usr/share/common-licenses/GPL-3.\n"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,12 +14,27 @@ from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
 from debtool.stack.draft import DraftPayload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from debtool.stack.draft import Build, Draft
     from debtool.stack.plan import PlannedPackage
     from debtool.stack.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A package that was built.
+
+    Attributes:
+        path: The file.
+        size: Its bytes.
+        sha256: Its hexadecimal digest.
+    """
+
+    path: Path
+    size: int
+    sha256: str
 
 
 class Watcher(Protocol):
@@ -37,29 +53,44 @@ def make_packages(packages: Sequence[PlannedPackage], store: Store, *, jobs: int
     Raises:
         DebtoolError: One or more packages cannot be built; all that went wrong is told, and what was built is kept.
     """
-    store.folder.mkdir(parents=True, exist_ok=True)
-    missing = sorted((p for p in packages if not store.has(p)), key=lambda p: -p.draft.weight)
-    if missing:
-        watcher.stage("build", len(missing))
-        _build_all(missing, store, jobs, watcher)
+    missing = [package for package in packages if not store.has(package)]
+    build_packages(missing, store.folder, jobs=jobs, watcher=watcher, keep=store.keep)
     return [store.path(package) for package in packages]
 
 
-def _build_all(missing: Sequence[PlannedPackage], store: Store, jobs: int, watcher: Watcher) -> None:
+def build_packages(
+    packages: Sequence[PlannedPackage],
+    folder: Path,
+    *,
+    jobs: int,
+    watcher: Watcher,
+    keep: Callable[[PlannedPackage, Built], None] | None = None,
+) -> dict[str, Built]:
+    """Build ``packages`` into ``folder``, the largest first, and return what came out by name.
+
+    ``keep`` is told of each as soon as it is complete. Raises what `make_packages` raises.
+    """
+    if not packages:
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    watcher.stage("build", len(packages))
+    built: dict[str, Built] = {}
     issues: list[Issue] = []
     # Spawned, not forked: this process has threads (progress), and a forked copy of a held lock never opens.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(missing)), mp_context=context) as pool:
-        futures = {pool.submit(_build, p.draft, p.build, store.path(p)): p for p in missing}
+    with ProcessPoolExecutor(min(jobs, len(packages)), mp_context=context) as pool:
+        heaviest_first = sorted(packages, key=lambda package: -package.draft.weight)
+        futures = {pool.submit(_build, p.draft, p.build, folder / p.filename): p for p in heaviest_first}
         try:
             for future in as_completed(futures):
                 package = futures[future]
                 try:
-                    sha256, size = future.result()
+                    built[package.name] = future.result()
                 except DebtoolError as error:
                     issues += error.issues
                     continue
-                store.keep(package, sha256, size)
+                if keep is not None:
+                    keep(package, built[package.name])
                 watcher.step(package.name)
         except BrokenProcessPool:
             raise OutsideError(
@@ -69,14 +100,15 @@ def _build_all(missing: Sequence[PlannedPackage], store: Store, jobs: int, watch
             pool.shutdown(wait=False, cancel_futures=True)
     if issues:
         raise InputError(*issues)
+    return {package.name: built[package.name] for package in packages}
 
 
-def _build(draft: Draft, build: Build, path: Path) -> tuple[str, int]:
-    built = write_deb(
+def _build(draft: Draft, build: Build, path: Path) -> Built:
+    written = write_deb(
         path,
         DraftPayload(draft, build),
         partial(draft.control, build),
         date=build.date,
         compression=draft.target.compression,
     )
-    return built.sha256, built.size
+    return Built(written.path, written.size, written.sha256)

@@ -134,7 +134,9 @@ def _in_order(drafts: Iterable[Draft]) -> list[Draft]:
         ready = [draft for draft in waiting.values() if all(name in ordered for name in draft.exact)]
         if not ready:
             circle = ", ".join(waiting)
-            raise InputError(Issue(f"these packages need each other exactly: {circle}", fix="take one '=' out of 'needs'"))
+            raise InputError(
+                Issue(f"these packages need each other exactly: {circle}", fix="take one '=' out of 'needs'")
+            )
         for draft in ready:
             ordered[draft.name] = waiting.pop(draft.name)
     return list(ordered.values())

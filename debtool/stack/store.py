@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from debtool.stack.make import Built
     from debtool.stack.plan import PlannedPackage
 
 
@@ -32,15 +33,15 @@ class Store:
         record = self._record(self.path(package))
         return record is not None and record.get("key") == package.build.key and self.path(package).is_file()
 
-    def keep(self, package: PlannedPackage, sha256: str, size: int) -> None:
+    def keep(self, package: PlannedPackage, built: Built) -> None:
         """Record that the package's file is complete."""
         record = {
             "package": package.name,
             "version": str(package.build.version),
             "key": package.build.key,
             "date": package.build.date,
-            "sha256": sha256,
-            "size": size,
+            "sha256": built.sha256,
+            "size": built.size,
             "inputs": package.draft.all_inputs(),
             "exact": {name: str(version) for name, version in package.build.versions.items()},
         }

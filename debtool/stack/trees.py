@@ -53,7 +53,11 @@ def fetch_tree(source: Source, folder: Path, cache: Path) -> Path:
         path = (folder / source.path).resolve()
         if not path.is_dir():
             raise InputError(
-                Issue("there is no such source tree", file=path, fix="correct the source's path, or give --source NAME=PATH")
+                Issue(
+                    "there is no such source tree",
+                    file=path,
+                    fix="correct the source's path, or give --source NAME=PATH",
+                )
             )
         return path
     if source.git is None or source.commit is None:
@@ -153,13 +157,17 @@ def _series(folder: Path) -> list[Path]:
         lines = series.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise InputError(
-            Issue(f"cannot be read: {error.strerror}", file=series, fix="write one patch file name a line, as quilt does")
+            Issue(
+                f"cannot be read: {error.strerror}", file=series, fix="write one patch file name a line, as quilt does"
+            )
         ) from None
     names = [line.split("#")[0].strip() for line in lines]
     patches = [folder / name for name in names if name]
     missing = [patch for patch in patches if not patch.is_file()]
     if missing:
-        raise InputError(*(Issue("patch of the series is missing", file=p, fix=f"add it or edit {series}") for p in missing))
+        raise InputError(
+            *(Issue("patch of the series is missing", file=p, fix=f"add it or edit {series}") for p in missing)
+        )
     return patches
 
 
@@ -172,5 +180,9 @@ def _apply(patch: Path, work: Path) -> None:
     if done.returncode:
         said = [line for line in done.stdout.splitlines() if "FAILED" in line or "saving rejects" in line]
         raise InputError(
-            Issue(f"does not apply: {said[0] if said else done.stdout.strip()}", file=patch, fix="refresh the patch for this tree")
+            Issue(
+                f"does not apply: {said[0] if said else done.stdout.strip()}",
+                file=patch,
+                fix="refresh the patch for this tree",
+            )
         )

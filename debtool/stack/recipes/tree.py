@@ -106,4 +106,3 @@ class TreeDraft(StackDraft):
             "service": service,
             "state": state,
         }
-

@@ -1,0 +1,129 @@
+"""What every command shares: the settings of this run and the ways to say something."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from debtool.model.target import Target
+    from debtool.stack.project import Project
+
+JSON_SCHEMA = 1
+_CommandT = TypeVar("_CommandT", bound="Callable[..., Any]")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of the program itself.
+
+    Attributes:
+        config: The stack file.
+        cache: Where wheels, trees and built packages are kept.
+    """
+
+    config: Path
+    cache: Path
+
+    @classmethod
+    def from_options(cls, config: Path | None, cache: Path | None, environment: Mapping[str, str]) -> Settings:
+        """Return the settings; what was not given comes from the working directory and ``environment``."""
+        if config is None:
+            from debtool.model.shipped import shipped  # noqa: PLC0415
+
+            here = [Path("stack.toml"), Path("repo/cheesegrater.toml")]
+            config = next((path for path in here if path.is_file()), None) or shipped("repo/cheesegrater.toml")
+        if cache is None:
+            home = environment.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+            cache = Path(home, "debtool")
+        return cls(config, cache.absolute())
+
+    @cached_property
+    def project(self) -> Project:
+        """The stack that the user works on."""
+        from debtool.stack.project import open_project  # noqa: PLC0415
+
+        return open_project(self.config)
+
+    def target(self, name: str | None) -> Target:
+        """Return the target called ``name``; None means the first of the stack's that is this machine's system."""
+        if name is not None:
+            return self.project.target(name)
+        release = _os_release()
+        for candidate in map(self.project.target, self.project.stack.targets):
+            if (candidate.distribution, candidate.codename) == (release.get("ID"), release.get("VERSION_CODENAME")):
+                return candidate
+        known = ", ".join(self.project.stack.targets)
+        raise click.UsageError(
+            f"this machine ({release.get('PRETTY_NAME', 'unknown')}) is none of the stack's targets; "
+            f"say which one the packages are for: --target with one of {known}"
+        )
+
+    def channel(self, name: str | None) -> str:
+        """Return the channel called ``name``; None means the last one, which ordinary machines follow."""
+        return name or self.project.archive_definition().channels[-1]
+
+    def archive_directory(self, given: Path | None) -> Path:
+        """Return the archive's public folder: ``given``, else what the stack says."""
+        if given is not None:
+            return given.absolute()
+        return self.project.resolve(self.project.stack.public)
+
+
+def _os_release() -> dict[str, str]:
+    # os-release(5): shell-like assignments.
+    import platform  # noqa: PLC0415
+
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+pass_settings = click.make_pass_decorator(Settings)
+
+
+def json_option(command: _CommandT) -> _CommandT:
+    """Add ``--json`` to a command."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+
+
+def target_option(command: _CommandT) -> _CommandT:
+    """Add ``--target`` to a command; the completion knows the names."""
+    return click.option(
+        "--target",
+        "target_name",
+        metavar="T",
+        shell_complete=_complete_target,
+        help="The system that the packages are for; see: debtool target list.  [default: this machine's]",
+    )(command)
+
+
+def _complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    settings = ctx.find_object(Settings) or Settings.from_options(None, None, {})
+    return [target.name for target in settings.project.targets() if target.name.startswith(incomplete)]
+
+
+def emit_json(kind: str, value: Mapping[str, Any]) -> None:
+    """Print ``value`` as the one JSON object of this command."""
+    click.echo(json.dumps({"schema": JSON_SCHEMA, "kind": kind, **value}, indent=2, default=str))
+
+
+def human_bytes(size: float) -> str:
+    """Return a size in the units of SI, three digits.
+
+    >>> human_bytes(191_794_682)
+    '192 MB'
+    """
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:  # noqa: PLR2004 -- SI prefixes are powers of a thousand
+            return f"{size:.3g} {unit}" if unit != "B" else f"{size:.0f} B"
+        size /= 1000
+    return f"{size:.3g} GB"

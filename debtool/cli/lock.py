@@ -1,0 +1,67 @@
+"""``debtool lock``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from debtool.cli.context import emit_json, json_option, pass_settings, target_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from debtool.cli.context import Settings
+    from debtool.wheel.lock import Lock
+
+
+@click.command()
+@target_option
+@click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
+@json_option
+@pass_settings
+def lock(settings: Settings, target_name: str | None, dry_run: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Resolve the stack's requirements for a target's Python and platform into a hashed lock.
+
+    The lock is a file in pip's hashed requirements format beside the stack; commit it. It names no index.
+
+    \b
+    Examples:
+      debtool lock --target bookworm
+      debtool lock --target noble-rocm6.3 --dry-run
+    """
+    from debtool.wheel.lock import parse_lock  # noqa: PLC0415
+    from debtool.wheel.resolve import lock as resolve  # noqa: PLC0415
+
+    project = settings.project
+    target = settings.target(target_name)
+    path = project.lock_file(target)
+    old = parse_lock(path.read_text(encoding="utf-8"), path) if path.is_file() else None
+    new = resolve(project.stack, target)
+    changes = _changes(old, new)
+    if not dry_run and (old is None or str(old) != str(new)):
+        _write(path, str(new))
+    if as_json:
+        emit_json(
+            "lock", {"file": str(path), "distributions": len(new.versions), "changes": changes, "written": not dry_run}
+        )
+        return
+    for change in changes:
+        click.echo(f"{change['distribution']}: {change['old'] or '-'} -> {change['new'] or '-'}")
+    verb = "would have" if dry_run else "has"
+    click.echo(f"{path}: {verb} {len(new.versions)} distributions, {len(changes)} changed")
+
+
+def _changes(old: Lock | None, new: Lock) -> list[dict[str, str | None]]:
+    before = {str(name): str(version) for name, version in old.versions.items()} if old else {}
+    after = {str(name): str(version) for name, version in new.versions.items()}
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return [{"distribution": name, "old": before.get(name), "new": after.get(name)} for name in names]
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

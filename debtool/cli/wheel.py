@@ -1,0 +1,97 @@
+"""``debtool wheel``."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from debtool.cli.context import emit_json, human_bytes, json_option, pass_settings, target_option
+
+if TYPE_CHECKING:
+    from debtool.cli.context import Settings
+
+
+@click.group()
+def wheel() -> None:
+    """Turn single wheels into packages.
+
+    \b
+    Examples:
+      debtool wheel deb numpy-*.whl --target bookworm --out debs
+    """
+
+
+@wheel.command()
+@click.argument("wheels", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="WHEEL...")
+@target_option
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    show_default=True,
+    help="Where the packages go.",
+)
+@click.option("--no-bytecode", is_flag=True, help="Ship no .pyc files (they need the target's Python here).")
+@click.option("--revision", type=click.IntRange(1), default=1, show_default=True, help="N of the version's -N~TAG.")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="Packages built at once.  [default: the processors]")
+@click.option("--dry-run", is_flag=True, help="Check the wheels and print what would be written.")
+@json_option
+@pass_settings
+def deb(
+    settings: Settings,
+    wheels: tuple[Path, ...],
+    target_name: str | None,
+    out: Path,
+    no_bytecode: bool,  # noqa: FBT001
+    revision: int,
+    jobs: int | None,
+    dry_run: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Write a .deb for every WHEEL into a folder.
+
+    A wheel's files pass through once, from its zip into the package; nothing is unpacked to disk. The package name's
+    prefix, the install prefix and the date come from the stack file (--config).
+
+    \b
+    Examples:
+      debtool wheel deb torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl --target bookworm --out debs
+      debtool wheel deb dist/*.whl --target noble --out debs --no-bytecode
+      debtool --config mystack/stack.toml wheel deb dist/*.whl --target trixie
+    """
+    from debtool.cli.output import ProgressWatcher, print_table  # noqa: PLC0415
+    from debtool.stack.singles import plan_wheels  # noqa: PLC0415
+
+    stack = settings.project.stack
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    planned = plan_wheels(
+        stack,
+        settings.target(target_name),
+        wheels,
+        revision=revision,
+        bytecode=not no_bytecode,
+        date=int(epoch) if epoch else stack.timestamp,
+    )
+    if dry_run:
+        if as_json:
+            emit_json("wheel-deb-plan", {"files": [str(out / package.filename) for package in planned]})
+        for package in planned if not as_json else ():
+            click.echo(f"would write {out / package.filename}")
+        return
+    began = time.monotonic()
+    from debtool.stack.make import build_packages  # noqa: PLC0415
+
+    with ProgressWatcher() as watcher:
+        built = build_packages(planned, out, jobs=jobs or len(os.sched_getaffinity(0)), watcher=watcher)
+    if as_json:
+        emit_json(
+            "wheel-deb",
+            {"packages": [{"file": str(one.path), "size": one.size, "sha256": one.sha256} for one in built.values()]},
+        )
+        return
+    print_table(["package", "#size"], [(one.path, human_bytes(one.size)) for one in built.values()])
+    click.echo(f"{len(built)} packages in {time.monotonic() - began:.1f} s")

@@ -1,0 +1,219 @@
+"""From a stack's definition and its fetched inputs to the drafts of its packages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from debtool.elf.depends import library_depends
+from debtool.model.errors import InputError, Issue
+from debtool.model.names import wheel_package
+from debtool.model.stack import Source
+from debtool.model.versions import upstream_version
+from debtool.stack.draft import StackDraft
+from debtool.stack.onboarding import channel_stanza
+from debtool.stack.recipes.doctor import DoctorDraft
+from debtool.stack.recipes.keyring import KeyringDraft
+from debtool.stack.recipes.meta import MetaDraft
+from debtool.stack.recipes.patch import PatchDraft
+from debtool.stack.recipes.runtime import RuntimeDraft
+from debtool.stack.recipes.tree import TreeDraft
+from debtool.stack.recipes.wheel import WheelDraft
+from debtool.stack.trees import fetch_tree, patch_tree, tree_files
+from debtool.stack.vendor_keys import vendor_keys
+from debtool.stack.wheels import gather_wheels
+from debtool.wheel.depends import requirement_relations, requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from packaging.utils import NormalizedName
+    from packaging.version import Version
+
+    from debtool.archive.archive import Archive
+    from debtool.model.stack import BasePackage, Stack, TreePackage
+    from debtool.model.target import Target
+    from debtool.stack.draft import Draft
+    from debtool.stack.facts import WheelFacts
+    from debtool.stack.make import Watcher
+    from debtool.stack.release import Request
+
+
+def assemble(request: Request, archive: Archive | None, watcher: Watcher) -> list[Draft]:
+    """Return the drafts of every package of the release; what they are made of is fetched into the cache.
+
+    Raises:
+        DebtoolError: An input is missing or wrong; every such problem of one kind is told at once.
+    """
+    stack, target = request.project.stack, request.target
+    wheels = gather_wheels(request, watcher)
+    drafts: list[Draft] = list(wheel_drafts(stack, target, wheels, bytecode=request.bytecode, locked=True))
+    for package in stack.package:
+        drafts.append(_RECIPES[package.recipe](request, archive, package, drafts))
+    return drafts
+
+
+def wheel_drafts(
+    stack: Stack, target: Target, wheels: Iterable[WheelFacts], *, bytecode: bool, locked: bool
+) -> Iterable[WheelDraft]:
+    """Yield a draft for every wheel.
+
+    With ``locked``, the wheels are the whole set: a requirement that none of them meets is an error, and so is one
+    whose version is another than the set's.
+    """
+    facts = {wheel.name: wheel for wheel in wheels}
+    versions = {name: wheel.version for name, wheel in facts.items()}
+    direct = {canonicalize_name(Requirement(text).name) for text in stack.requirements.direct}
+    extras = _asked_extras(stack, target, facts)
+    issues: list[Issue] = []
+    for name, wheel in sorted(facts.items()):
+        settings = stack.wheel.get(name)
+        try:
+            relations = _relations(stack, target, wheel, versions if locked else None, extras.get(name, set()))
+        except InputError as error:
+            issues += error.issues
+            continue
+        yield WheelDraft(
+            stack=stack,
+            target=target,
+            name=wheel_package(stack.prefix, name),
+            upstream=upstream_version(wheel.version),
+            architecture="all" if wheel.pure else target.architecture,
+            wheel=wheel,
+            depends=(*relations, *(settings.depends if settings else ())),
+            requested=name in direct,
+            bytecode=bytecode,
+            settings=settings,
+        )
+    if issues:
+        raise InputError(*issues)
+
+
+def _relations(
+    stack: Stack,
+    target: Target,
+    wheel: WheelFacts,
+    versions: Mapping[NormalizedName, Version] | None,
+    extras: set[str],
+) -> list[str]:
+    if versions is not None:
+        _check_locked(wheel, target, versions, extras)
+    python = requirement_relations(wheel, target, prefix=stack.prefix, locked=versions, extras=extras)
+    libraries = library_depends(wheel.needs, target, wheel.path)
+    return [str(one) for one in dict.fromkeys([*libraries, *python])]
+
+
+def _check_locked(
+    wheel: WheelFacts, target: Target, versions: Mapping[NormalizedName, Version], extras: set[str]
+) -> None:
+    """Raise ``InputError`` where the set's versions are not what ``wheel`` requires."""
+    issues = []
+    for requirement in requirements(wheel, target, extras):
+        version = versions.get(canonicalize_name(requirement.name))
+        if version is not None and not requirement.specifier.contains(version, prereleases=True):
+            issues.append(
+                Issue(
+                    f"requires {requirement}, and the set has {requirement.name} {version}",
+                    file=wheel.path,
+                    field="Requires-Dist",
+                    fix="take other versions: change the stack's requirements and run debtool lock",
+                )
+            )
+    if issues:
+        raise InputError(*issues)
+
+
+def _asked_extras(
+    stack: Stack, target: Target, facts: Mapping[NormalizedName, WheelFacts]
+) -> dict[NormalizedName, set[str]]:
+    """Return the extras that anything in the set asks for: the package of a wheel depends on what they require."""
+    asked: dict[NormalizedName, set[str]] = {}
+    waiting = [Requirement(text) for text in stack.requirements.direct]
+    seen: set[str] = set()
+    waiting += [need for wheel in facts.values() for need in requirements(wheel, target)]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        new = {canonicalize_name(extra) for extra in requirement.extras} - asked.get(name, set())
+        if not new or name not in facts or str(requirement) in seen:
+            continue
+        seen.add(str(requirement))
+        asked.setdefault(name, set()).update(new)
+        waiting += requirements(facts[name], target, asked[name])
+    return asked
+
+
+def _keyring(request: Request, archive: Archive | None, package: BasePackage, _: list[Draft]) -> Draft:
+    # A plan before the archive exists has no key yet; the package counts as new then, which it is.
+    channel = request.project.archive_definition().channels[-1]
+    suite = f"{request.target.name}-{channel}"
+    stanza = channel_stanza(request.project.stack, archive, suite, request.url) if archive else ""
+    return KeyringDraft(
+        **_common(request, package),
+        key_bytes=archive.key.public_binary if archive else b"",
+        stanza=stanza,
+        vendors=vendor_keys(request.target, request.cache, request.sources),
+    )
+
+
+def _meta(request: Request, _archive: Archive | None, package: BasePackage, drafts: list[Draft]) -> Draft:
+    wheels = tuple(draft.name for draft in drafts if isinstance(draft, WheelDraft))
+    common = _common(request, package)
+    return MetaDraft(**{**common, "exact": (*wheels, *common["exact"]), "architecture": request.target.architecture})
+
+
+def _tree(request: Request, _archive: Archive | None, package: TreePackage, _drafts: list[Draft]) -> Draft:
+    folder, cache = request.project.folder, request.cache
+    source = _replaced(package.source, request.sources.get(package.name))
+    tree = fetch_tree(source, folder, cache)
+    series = request.project.resolve(package.patches) if package.patches else None
+    root = patch_tree(tree, series, cache)
+    files = list(tree_files(root, exclude=package.exclude))
+    for part in package.parts:
+        place = fetch_tree(_replaced(part.source, request.sources.get(f"{package.name}/{part.at}")), folder, cache)
+        listed = tree_files(place, exclude=(*package.exclude, ".git*"), include=part.include)
+        files += [replace(file, name=f"{part.at}/{file.name}") for file in listed]
+    return TreeDraft(**_common(request, package, package.version), files=tuple(files))
+
+
+def _replaced(source: Source, given: str | None) -> Source:
+    """Return the source that the user gave on the command line instead: a folder, or a repository and a commit."""
+    if given is None:
+        return source
+    repository, _, commit = given.rpartition("@")
+    if repository and len(commit) == 40:  # noqa: PLR2004 -- a full SHA-1
+        return Source(git=repository, commit=commit)
+    return Source(path=given)
+
+
+def _simple(
+    kind: type[StackDraft], request: Request, _: Archive | None, package: BasePackage, __: list[Draft]
+) -> Draft:
+    return kind(**_common(request, package))
+
+
+def _common(request: Request, package: BasePackage, version: str | None = None) -> dict[str, Any]:
+    stack = request.project.stack
+    return {
+        "stack": stack,
+        "target": request.target,
+        "name": stack.full_name(package.name),
+        "upstream": version or stack.version,
+        "exact": StackDraft.exact_needs(stack, package),
+        "package": package,
+    }
+
+
+# A new recipe: a draft class in debtool/stack/recipes, a model in debtool/model/stack.py, and a line here.
+_RECIPES: Mapping[str, Callable[..., Draft]] = {
+    "runtime": partial(_simple, RuntimeDraft),
+    "doctor": partial(_simple, DoctorDraft),
+    "patch": partial(_simple, PatchDraft),
+    "keyring": _keyring,
+    "meta": _meta,
+    "tree": _tree,
+}

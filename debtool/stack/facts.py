@@ -1,0 +1,132 @@
+"""What a release must know of its wheels, read once for each and kept by the wheel's hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from debtool.elf.wheel import LibraryNeed, wheel_needs
+from debtool.wheel.source import open_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from debtool.model.target import Target
+    from debtool.wheel.source import Wheel
+
+# Raised when what is kept of a wheel changes.
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class WheelFacts:
+    """One wheel.
+
+    Attributes:
+        path: Its file.
+        sha256: Its hash.
+        name: The distribution.
+        version: Its version.
+        pure: Whether it runs on every platform.
+        size: Bytes of its files when unpacked.
+        scripts: Whether it installs scripts.
+        requires: Its Requires-Dist entries.
+        needs: Shared libraries that it needs and does not bring.
+    """
+
+    path: Path
+    sha256: str
+    name: NormalizedName
+    version: Version
+    pure: bool
+    size: int
+    scripts: bool
+    requires: tuple[str, ...]
+    needs: tuple[LibraryNeed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FactCache:
+    """Facts of wheels as JSON files below one folder, named by the wheel's hash."""
+
+    folder: Path
+
+    def read(self, path: Path, sha256: str, target: Target) -> WheelFacts:
+        """Return the facts of the wheel at ``path`` with the hash ``sha256``; raises what `read_wheel` raises."""
+        kept = self.folder / f"{sha256}.json"
+        try:
+            data = json.loads(kept.read_text(encoding="utf-8"))
+            if data["format"] == _FORMAT and target.name in data["targets"]:
+                return _from_json(data, path, sha256)
+        except (OSError, ValueError, KeyError):
+            data = {"targets": []}
+        facts = read_wheel(path, target, sha256=sha256)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f".{sha256}.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps(_to_json(facts, [*data["targets"], target.name])), encoding="utf-8")
+        temporary.replace(kept)
+        return facts
+
+
+def read_wheel(path: Path, target: Target, *, sha256: str | None = None) -> WheelFacts:
+    """Return the facts of the wheel at ``path``, whose hash is computed if it is not given.
+
+    Raises:
+        InputError: It is damaged, or not for the target.
+    """
+    with open_wheel(path) as wheel:
+        wheel.check_target(target)
+        if sha256 is None:
+            with path.open("rb") as stream:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        return WheelFacts(
+            path=path,
+            sha256=sha256,
+            name=wheel.name,
+            version=wheel.version,
+            pure=wheel.pure,
+            size=wheel.size,
+            scripts=_has_scripts(wheel),
+            requires=wheel.requires,
+            needs=wheel_needs(wheel),
+        )
+
+
+def _has_scripts(wheel: Wheel) -> bool:
+    return "entry_points.txt" in wheel.dist_info_files() or any(
+        member.name.startswith(f"{wheel.data_dir}/scripts/") for member in wheel.archive
+    )
+
+
+def _to_json(facts: WheelFacts, targets: list[str]) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "targets": targets,
+        "name": facts.name,
+        "version": str(facts.version),
+        "pure": facts.pure,
+        "size": facts.size,
+        "scripts": facts.scripts,
+        "requires": facts.requires,
+        "needs": [asdict(need) for need in facts.needs],
+    }
+
+
+def _from_json(data: dict[str, Any], path: Path, sha256: str) -> WheelFacts:
+    return WheelFacts(
+        path=path,
+        sha256=sha256,
+        name=NormalizedName(data["name"]),
+        version=Version(data["version"]),
+        pure=data["pure"],
+        size=data["size"],
+        scripts=data["scripts"],
+        requires=tuple(data["requires"]),
+        needs=tuple(LibraryNeed(**need) for need in data["needs"]),
+    )

@@ -1,0 +1,201 @@
+"""A release from its definition to its publication: fetch, plan, make, publish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from debtool.archive.archive import Archive
+from debtool.archive.values import ArchiveConfig
+from debtool.model.errors import InputError, Issue
+from debtool.stack.assemble import assemble
+from debtool.stack.make import make_packages
+from debtool.stack.plan import plan_packages
+from debtool.stack.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from debtool.archive.values import Publication, PublishedPackage
+    from debtool.model.archive import ArchiveDefinition
+    from debtool.model.target import Target
+    from debtool.stack.make import Watcher
+    from debtool.stack.plan import Plan
+    from debtool.stack.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a release is asked to do.
+
+    Attributes:
+        project: The stack.
+        target: The system that the packages are for.
+        channel: Where it is published.
+        directory: The archive's public folder.
+        cache: Where wheels, trees and built packages are kept.
+        url: Where machines reach the archive; None takes the archive definition's, or the folder itself.
+        sources: Replacements by name: ``torch`` a wheel's path, URL or index; a tree's path or ``URL@COMMIT``.
+        jobs: How many packages are built at once.
+        bytecode: Whether packages carry bytecode.
+        date: The release's date, seconds since 1970 UTC.
+    """
+
+    project: Project
+    target: Target
+    channel: str
+    directory: Path
+    cache: Path
+    url: str | None
+    sources: Mapping[str, str]
+    jobs: int
+    bytecode: bool
+    date: int
+
+    @property
+    def suite(self) -> str:
+        """The suite that is published."""
+        return f"{self.target.name}-{self.channel}"
+
+    @property
+    def store(self) -> Store:
+        """Where built packages are kept: apart for each archive, because versions are chosen from an archive."""
+        return Store(self.cache / "debs" / self.project.stack.name)
+
+    def where(self, definition: ArchiveDefinition) -> str:
+        """Return the address that machines use."""
+        return self.url or definition.url or self.directory.resolve().as_uri()
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveHistory:
+    """What an archive and the store know of earlier releases; an archive that does not exist yet knows nothing."""
+
+    archive: Archive | None
+    store: Store
+    suite: str
+
+    def current(self) -> dict[str, PublishedPackage]:
+        """Return what the suite has now, by name."""
+        return {p.name: p for p in self.archive.published(self.suite)} if self.archive else {}
+
+    def versions(self, name: str) -> Sequence[PublishedPackage]:
+        """Return every version of ``name`` in the archive."""
+        return self.archive.all_versions(name) if self.archive else ()
+
+    def inputs(self, name: str, version: str) -> Mapping[str, str] | None:
+        """Return the recorded inputs of an earlier build."""
+        return self.store.inputs(name, version)
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What a release came to.
+
+    Attributes:
+        plan: What was planned and carried out.
+        publication: What changed in the archive.
+        archive: The archive.
+    """
+
+    plan: Plan
+    publication: Publication
+    archive: Archive
+
+
+def archive_config(definition: ArchiveDefinition, url: str | None) -> ArchiveConfig:
+    """Return the archive room's configuration for an archive definition."""
+    return ArchiveConfig(
+        origin=definition.origin,
+        label=definition.label,
+        description=definition.description,
+        key_uid=definition.key_uid,
+        url=url or definition.url,
+        architectures=definition.architectures,
+        component=definition.component,
+        valid_for=timedelta(days=definition.valid_days) if definition.valid_days else None,
+    )
+
+
+def open_archive(request: Request, *, create: bool) -> Archive | None:
+    """Return the request's archive, made if ``create``; None if it does not exist and is not to be made.
+
+    Raises:
+        InputError: The channel is none of the archive's.
+    """
+    definition = request.project.archive_definition()
+    if request.channel not in definition.channels:
+        raise InputError(
+            Issue(
+                f"there is no channel {request.channel!r}",
+                file=request.project.folder / request.project.stack.archive,
+                field="channels",
+                fix=f"one of {', '.join(definition.channels)}, or add it there",
+            )
+        )
+    if create:
+        return Archive.init(request.directory, archive_config(definition, request.where(definition)))
+    try:
+        return Archive.open(request.directory)
+    except InputError:
+        if request.directory.exists() and any(request.directory.iterdir()):
+            raise
+        return None
+
+
+def plan_release(request: Request, watcher: Watcher, *, archive: Archive | None = None) -> Plan:
+    """Return what a release would do now. Inputs are fetched into the cache; nothing else is written."""
+    archive = archive or open_archive(request, create=False)
+    drafts = assemble(request, archive, watcher)
+    history = ArchiveHistory(archive, request.store, request.suite)
+    return plan_packages(drafts, history, request.suite, request.date)
+
+
+def build_release(request: Request, watcher: Watcher) -> tuple[Plan, list[Path]]:
+    """Build what a release needs without publishing it; returns the files of the packages that were not published.
+
+    The archive is made if it does not exist: its key is part of the keyring package.
+    """
+    archive = open_archive(request, create=True)
+    plan = plan_release(request, watcher, archive=archive)
+    return plan, make_packages(plan.of("build"), request.store, jobs=request.jobs, watcher=watcher)
+
+
+def make_release(request: Request, watcher: Watcher) -> Released:
+    """Build what changed and publish it in one step.
+
+    Nothing that machines see changes before everything is built; a release that changes nothing writes nothing.
+
+    Raises:
+        DebtoolError: What could not be fetched, built or published; the suite is as it was.
+    """
+    archive = open_archive(request, create=True)
+    if archive is None:
+        raise AssertionError("open_archive makes what it does not find")
+    plan = plan_release(request, watcher, archive=archive)
+    built = dict(
+        zip(
+            plan.of("build"),
+            make_packages(plan.of("build"), request.store, jobs=request.jobs, watcher=watcher),
+            strict=True,
+        )
+    )
+    pool = {
+        (package.name, package.version): archive.pool_path(package)
+        for planned in plan.packages
+        if planned.action != "build"
+        for package in archive.all_versions(planned.name)
+    }
+    debs = [built.get(p) or pool[p.name, str(p.build.version)] for p in plan.packages]
+    if plan.changes:
+        watcher.stage("publish", 1)
+    publication = archive.publish(
+        request.suite, debs, description=f"{request.project.stack.title} for {request.target.title}"
+    )
+    if plan.removed:
+        publication = archive.remove(request.suite, plan.removed)
+    if plan.changes:
+        watcher.step(request.suite)
+    return Released(plan, publication, archive)

@@ -1,0 +1,106 @@
+"""The wheels of a release: fetched by the lock, or built here where the index has none."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from debtool.build.wheels import build_companion, build_sdist
+from debtool.model.errors import InputError, Issue
+from debtool.stack.facts import FactCache
+from debtool.wheel.fetch import FileCache, fetch
+from debtool.wheel.lock import parse_lock
+from debtool.wheel.resolve import inputs_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from debtool.model.stack import Artefact
+    from debtool.model.target import Target
+    from debtool.stack.facts import WheelFacts
+    from debtool.stack.make import Watcher
+    from debtool.stack.project import Project
+    from debtool.stack.release import Request
+    from debtool.wheel.lock import Lock
+
+
+def read_lock(project: Project, target: Target) -> Lock:
+    """Return the stack's lock for ``target``.
+
+    Raises:
+        InputError: There is none, it is damaged, or it was made from other requirements than the stack has now.
+    """
+    file = project.lock_file(target)
+    fix = f"debtool --config {project.file} lock --target {target.name}"
+    if not file.is_file():
+        raise InputError(Issue(f"there is no lock for {target.name}", file=file, fix=fix))
+    lock = parse_lock(file.read_text(encoding="utf-8"), file)
+    if lock.inputs != inputs_digest(project.stack, target):
+        raise InputError(
+            Issue("was made from other requirements than the stack has now", file=file, field="inputs", fix=fix)
+        )
+    return lock
+
+
+def gather_wheels(request: Request, watcher: Watcher) -> list[WheelFacts]:
+    """Return every wheel of the lock: fetched, or built in isolation and kept.
+
+    Raises:
+        DebtoolError: A wheel cannot be had; all of one kind are told at once.
+    """
+    target = request.target
+    lock = read_lock(request.project, target)
+    artefacts = request.project.stack.artefacts_for(target.name)
+    sources = {name: place for name, place in request.sources.items() if name in artefacts}
+    _refuse_unbuilt(artefacts, sources)
+    files = FileCache(request.cache / "files")
+    progress = _FetchProgress(watcher)
+    paths = {str(name): path for name, path in fetch(lock, target, files, sources=sources, progress=progress).items()}
+    for entry in lock.files:
+        if not entry.is_wheel:
+            sdist = paths.pop(entry.name)
+            built = build_sdist(entry, sdist, target, wheels=paths, cache=request.cache)
+            paths[entry.name] = built.path
+    for name, artefact in artefacts.items():
+        if artefact.kind == "companion" and name not in sources:
+            folder = request.project.folder
+            built = build_companion(artefact, target, wheels=paths, folder=folder, cache=request.cache)
+            paths[name] = built.path
+    facts = FactCache(request.cache / "facts")
+    return [facts.read(path, _sha256(path, files), target) for _, path in sorted(paths.items())]
+
+
+def _refuse_unbuilt(artefacts: Mapping[str, Artefact], sources: Mapping[str, str]) -> None:
+    issues = [
+        Issue(
+            f"{name} {artefact.version} is built from source for this target, and its wheel is not here",
+            field=f"artefact {name}",
+            fix=f"give the wheel: --source {name}=PATH",
+        )
+        for name, artefact in artefacts.items()
+        if artefact.kind == "build" and name not in sources
+    ]
+    if issues:
+        raise InputError(*issues)
+
+
+class _FetchProgress:
+    """Begins a stage only if something is fetched: a release with everything at hand says nothing."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._begun = False
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if not self._begun:
+            self._watcher.stage("fetch", total - done + 1)
+            self._begun = True
+        self._watcher.step(what)
+
+
+def _sha256(path: Path, files: FileCache) -> str:
+    if path.parent.parent == files.folder:
+        return path.parent.name  # the cache is addressed by content
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
