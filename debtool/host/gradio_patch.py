@@ -473,8 +473,8 @@ def unchecked(bytecode: Path) -> bool:
     return False
 
 
-def remove_leftovers(target: Path) -> None:
-    """Remove the patched file, its bytecode and then the folders that nothing is left in and no package owns."""
+def remove_leftovers(target: Path, top: Path) -> None:
+    """Remove the patched file, its bytecode and then the folders below ``top`` that are empty and no package's."""
     import subprocess
 
     target.unlink(missing_ok=True)
@@ -482,9 +482,9 @@ def remove_leftovers(target: Path) -> None:
     for bytecode in cache.glob(f"{target.stem}.*.pyc"):
         bytecode.unlink(missing_ok=True)
     for folder in (cache, *target.parents):
-        if not folder.is_dir() or any(folder.iterdir()):
-            if folder == cache:
-                continue
+        if folder == cache and not folder.is_dir():
+            continue
+        if folder == top or any(folder.iterdir()):
             return
         owned = subprocess.run(  # noqa: PLW1510 -- 0: owned, 1: not
             ["dpkg-query", "--search", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -697,7 +697,7 @@ def apply_diverted(host: Host, copy: Copy, level: str) -> Finding:
         pristine = read_regular(pristine_file)
     except FileNotFoundError:
         finding.changed = target.exists()
-        remove_leftovers(target)
+        remove_leftovers(target, host.root)
         host.write_record(finding)
         return finding
     finding.version = version_of(target)
