@@ -59,9 +59,11 @@ def read_service(unit: str, read: Callable[[str], str], overrides: Mapping[str, 
             if name.startswith("-"):
                 continue
             raise InputError(Issue(f"{name} is missing", field="EnvironmentFile", fix="install it")) from None
-        environment |= _assignments(
-            "".join(shlex.split(line)) for line in lines if line.strip() and line.strip()[0] not in "#;"
-        )
+        environment |= {
+            name: " ".join(shlex.split(value))
+            for name, value in _assignments(line.strip() for line in lines).items()
+            if name[0] not in "#;"
+        }
     environment |= overrides or {}
     for text in settings["UnsetEnvironment"]:
         for name in text.split():
@@ -94,7 +96,7 @@ def _settings(unit: str) -> dict[str, list[str]]:
 
 
 def _assignments(words: Iterable[str]) -> dict[str, str]:
-    return {name: value for name, equals, value in (word.partition("=") for word in words) if equals}
+    return {name: value for name, equals, value in (word.partition("=") for word in words) if name and equals}
 
 
 def _expand(line: str, environment: Mapping[str, str]) -> tuple[str, ...]:
