@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from debtool.deb.payload import Readable
     from debtool.model.target import Target
+    from debtool.wheel.archive import MemberStream
 
 _TEXT_LIMIT = 64 * 2**20
 """Bytes of a file in .dist-info that is read as a whole."""
@@ -66,9 +67,13 @@ class Wheel:
         return tuple(map(str, self.metadata.get_all("Requires-Dist", [])))
 
     @property
-    def size(self) -> int:
-        """Bytes of its files when unpacked."""
-        return sum(member.size for member in self.archive)
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each of its files, by path, in the zip's order."""
+        return {member.name: member.size for member in self.archive}
+
+    def open(self, path: str) -> MemberStream:
+        """Return the contents of one of its files; see `Archive.open`."""
+        return self.archive.open(self.archive.members[path])
 
     @property
     def data_dir(self) -> str:
