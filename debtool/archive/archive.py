@@ -169,6 +169,7 @@ class Archive:
         debs: Sequence[Path],
         *,
         replace: bool = True,
+        whole: bool = False,
         date: datetime | None = None,
         description: str | None = None,
         link: bool = False,
@@ -177,7 +178,8 @@ class Archive:
 
         Args:
             suite: Its name; it need not exist.
-            debs: The packages. The suite's others stay.
+            debs: The packages.
+            whole: Whether the suite then has these packages and no others; else its others stay.
             replace: Whether each takes the place of other versions of its name; else the suite has several.
             date: The Release file's date; now if None. It is moved on to stay after the generation before.
             description: Of the suite; what it was if None.
@@ -194,7 +196,7 @@ class Archive:
         deliveries = self._publisher.read_debs(debs)
         packages = tuple(one.package for one in deliveries)
         before = self.published(suite)
-        after = next_set(before, packages, replace=replace)
+        after = next_set(() if whole else before, packages, replace=replace)
         if deliveries_in_place(deliveries, self.public) and self._publisher.unchanged(
             suite, before, after, description
         ):
@@ -202,7 +204,7 @@ class Archive:
         with self._writing(f"publishing {suite}"):
             self._publisher.recover(suite)
             before = self.published(suite)
-            after = next_set(before, packages, replace=replace)
+            after = next_set(() if whole else before, packages, replace=replace)
             self._publisher.refuse_overlaps(deliveries, before, after)
             imported = self._publisher.import_debs(deliveries, link=link)
             if self._publisher.unchanged(suite, before, after, description):

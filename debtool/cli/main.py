@@ -86,7 +86,7 @@ def run() -> None:
     from debtool.model.errors import DebtoolError  # noqa: PLC0415 -- completion needs none of it
 
     try:
-        debtool.main(standalone_mode=False)
+        debtool.main(prog_name="debtool", standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from debtool.model.archive import ArchiveDefinition
     from debtool.model.target import Target
     from debtool.stack.make import Watcher
-    from debtool.stack.plan import Plan
+    from debtool.stack.plan import Plan, PlannedPackage
     from debtool.stack.project import Project
 
 
@@ -175,27 +175,21 @@ def make_release(request: Request, watcher: Watcher) -> Released:
     if archive is None:
         raise AssertionError("open_archive makes what it does not find")
     plan = plan_release(request, watcher, archive=archive)
-    built = dict(
-        zip(
-            plan.of("build"),
-            make_packages(plan.of("build"), request.store, jobs=request.jobs, watcher=watcher),
-            strict=True,
-        )
-    )
-    pool = {
-        (package.name, package.version): archive.pool_path(package)
-        for planned in plan.packages
-        if planned.action != "build"
-        for package in archive.all_versions(planned.name)
-    }
-    debs = [built.get(p) or pool[p.name, str(p.build.version)] for p in plan.packages]
+    make_packages(plan.of("build"), request.store, jobs=request.jobs, watcher=watcher)
+    debs = [_deb(package, archive, request.store) for package in plan.packages]
     if plan.changes:
         watcher.stage("publish", 1)
     publication = archive.publish(
-        request.suite, debs, description=f"{request.project.stack.title} for {request.target.title}"
+        request.suite, debs, whole=True, description=f"{request.project.stack.title} for {request.target.title}"
     )
-    if plan.removed:
-        publication = archive.remove(request.suite, plan.removed)
     if plan.changes:
         watcher.step(request.suite)
     return Released(plan, publication, archive)
+
+
+def _deb(package: PlannedPackage, archive: Archive, store: Store) -> Path:
+    """Return the file of a planned package: just built, or in the archive's pool."""
+    if package.action == "build":
+        return store.path(package)
+    versions = {known.version: known for known in archive.all_versions(package.name)}
+    return archive.pool_path(versions[str(package.build.version)])

@@ -1,12 +1,13 @@
 """A patch package: diverts one file of one distribution and keeps a patched copy in its place.
 
-The contract was measured (docs/architecture.md, "Patch packages"): divert, ``interest-await`` on the file, and no
+The contract was measured (docs/architecture.md, "Patch packages"): divert, ``interest-await`` on its folder, and no
 dependency on the package that is patched, so that dpkg runs the patch before any dependant is configured.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from debtool.deb.control import Control
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from debtool.deb.payload import Sink
     from debtool.model.stack import PatchPackage
 
-_SCRIPTS: tuple[Script, ...] = ("preinst", "postinst", "prerm", "postrm")
+_SCRIPTS: tuple[Script, ...] = ("preinst", "postinst", "postrm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +59,13 @@ class PatchDraft(StackDraft):
         return Control(fields, scripts=scripts, triggers=render("patch/triggers.j2", **values))
 
     def _values(self) -> dict[str, Any]:
-        target = f"{self.stack.venv}/{self.target.site_packages}/{self._patch.file}"
+        target = PurePosixPath(self.stack.venv, self.target.site_packages, self._patch.file)
+        cached = f"{target.stem}.cpython-{self.target.python.replace('.', '')}.pyc"
         return {
             "package": self.name,
             "program": f"/usr/sbin/{self.name}",
-            "target": target,
+            "target": str(target),
             "diverted": f"{target}.distrib",
-            "watch": [target],
+            "bytecode": str(target.parent / "__pycache__" / cached),
+            "watch": [str(target.parent)],
         }
