@@ -16,6 +16,7 @@ import requests
 
 from debtool.build.debian_source import fetch_orig
 from debtool.model.errors import InputError, Issue, OutsideError
+from debtool.wheel.fetch import sha256_of
 
 if TYPE_CHECKING:
     from debtool.model.stack import Source
@@ -160,8 +161,7 @@ def _download(url: str, folder: Path) -> Path:
 
 
 def _check(file: Path, sha256: str) -> None:
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = sha256_of(file)
     if found != sha256:
         problem = f"{file.name} has the SHA-256 {found}, the stack says {sha256}"
         fix = "find out why it differs; then correct the source's sha256"

@@ -27,6 +27,7 @@ from debtool.build.environment import BuildEnvironment, require_compiler
 from debtool.build.source import fetch_source, source_digest, unpack_source
 from debtool.model.errors import InputError, Issue, OutsideError
 from debtool.wheel.bytecode import find_interpreter
+from debtool.wheel.fetch import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,7 +140,7 @@ def build_companion(
         source=source_digest(artefact.source, source),
         python=target.python,
         requires=artefact.build_requires,
-        against=f"{against.name} sha256:{_sha256(against)}",
+        against=f"{against.name} sha256:{sha256_of(against)}",
         variables=tuple(sorted(artefact.environment.items())),
         check=artefact.check,
     )
@@ -185,7 +186,7 @@ def _build(
         record = {
             "inputs": asdict(inputs),
             "wheel": wheel.name,
-            "sha256": _sha256(result / wheel.name),
+            "sha256": sha256_of(result / wheel.name),
             "environment": installed,
             "compiler": _compiler(),
             "interpreter": str(interpreter),
@@ -265,8 +266,3 @@ def _compiler() -> str | None:
         return None
     result = subprocess.run(["c++", "--version"], capture_output=True, text=True, check=False)
     return result.stdout.partition("\n")[0]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

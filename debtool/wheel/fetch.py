@@ -166,7 +166,7 @@ def _fetch_artefact(entry: LockedArtefact, target: Target, cache: FileCache, pla
         except OutsideError as error:
             raise _not_offered(entry, place, error) from None
         wheel = _matching_wheel(entry, sorted(Path(scratch).glob("*.whl")), target, place or "pip's configuration")
-        digest = _sha256(wheel)
+        digest = sha256_of(wheel)
         if entry.sha256 is not None:
             _check_hash(wheel, entry.sha256)
         kept = cache.keep(wheel, digest)
@@ -245,13 +245,14 @@ def _pip_download(lines: Sequence[str], options: Sequence[str], folder: Path) ->
     raise OutsideError(Issue(f"pip could not download {names}: {text}", fix=fix))
 
 
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file's contents, 64 hex digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _check_hash(file: Path, expected: str) -> None:
-    found = _sha256(file)
+    found = sha256_of(file)
     if found != expected:
         fix = "the file is not the one that was locked: find out why before you lock anew"
         raise InputError(Issue(f"{file.name} has the SHA-256 {found}, the lock says {expected}", fix=fix))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -21,18 +21,23 @@ class PipIndexes:
         index_url: The main index; None where pip's default holds.
         extra_index_urls: Further indexes.
         find_links: Folders and pages with links to files.
+        no_index: Whether only ``find_links`` count.
     """
 
     index_url: str | None
     extra_index_urls: tuple[str, ...]
     find_links: tuple[str, ...]
+    no_index: bool = False
 
     def uv_options(self) -> list[str]:
         """Return uv's options for the same indexes with pip's rule: the best version of all of them."""
         options = ["--index-strategy", "unsafe-best-match"]
-        options += ["--default-index", self.index_url] if self.index_url else []
-        for url in self.extra_index_urls:
-            options += ["--extra-index-url", url]
+        if self.no_index:
+            options.append("--no-index")
+        else:
+            options += ["--default-index", self.index_url] if self.index_url else []
+            for url in self.extra_index_urls:
+                options += ["--extra-index-url", url]
         for place in self.find_links:
             options += ["--find-links", place]
         return options
@@ -55,7 +60,7 @@ def parse_pip_config(text: str) -> PipIndexes:
     """Return the indexes in the output of ``pip config list``.
 
     >>> parse_pip_config("global.find-links='/srv/a /srv/b'")
-    PipIndexes(index_url=None, extra_index_urls=(), find_links=('/srv/a', '/srv/b'))
+    PipIndexes(index_url=None, extra_index_urls=(), find_links=('/srv/a', '/srv/b'), no_index=False)
     """
     values: dict[str, str] = {}
     # From the weakest to the strongest (pip's documentation, "Configuration": precedence).
@@ -68,4 +73,5 @@ def parse_pip_config(text: str) -> PipIndexes:
         values.get("index-url"),
         tuple(values.get("extra-index-url", "").split()),
         tuple(values.get("find-links", "").split()),
+        no_index=values.get("no-index", "").lower() in {"1", "true", "yes", "on"},
     )

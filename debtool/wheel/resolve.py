@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import tomllib
 import zipfile
@@ -118,7 +119,7 @@ def _run_uv(lines: tuple[list[str], list[str]], target: Target, folder: Path) ->
     constraints.write_text("\n".join([*lines[1], ""]))
     glibc = min(int(target.glibc.split(".")[1]), _UV_NEWEST_GLIBC)
     command = [
-        *(_uv_program(), "pip", "compile", "--quiet", "--no-config", "--no-python-downloads"),
+        *(_uv_program(), "pip", "compile", "--quiet", "--no-config", "--python", sys.executable),
         *("--format", "pylock.toml", "--no-header", "--no-annotate"),
         *("--python-version", target.python_full, "--python-platform", f"x86_64-manylinux_2_{glibc}"),
         *pip_indexes().uv_options(),
