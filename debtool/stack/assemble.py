@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from debtool.elf.depends import library_depends
+from debtool.elf.depends import library_clauses
 from debtool.model.errors import InputError, Issue
 from debtool.model.names import wheel_package
 from debtool.model.stack import Source
@@ -66,14 +66,13 @@ def wheel_drafts(
     whose version is another than the set's.
     """
     facts = {wheel.name: wheel for wheel in wheels}
-    versions = {name: wheel.version for name, wheel in facts.items()}
     direct = {canonicalize_name(Requirement(text).name) for text in stack.requirements.direct}
     extras = _asked_extras(stack, target, facts)
     issues: list[Issue] = []
     for name, wheel in sorted(facts.items()):
         settings = stack.wheel.get(name)
         try:
-            relations = _relations(stack, target, wheel, versions if locked else None, extras.get(name, set()))
+            relations = _relations(stack, target, wheel, facts, extras.get(name, set()), locked=locked)
         except InputError as error:
             issues += error.issues
             continue
@@ -97,22 +96,29 @@ def _relations(
     stack: Stack,
     target: Target,
     wheel: WheelFacts,
-    versions: Mapping[NormalizedName, Version] | None,
+    facts: Mapping[NormalizedName, WheelFacts],
     extras: set[str],
+    *,
+    locked: bool,
 ) -> list[str]:
+    versions = {name: other.version for name, other in facts.items()} if locked else None
+    needed = requirements(wheel, target, extras)
     if versions is not None:
-        _check_locked(wheel, target, versions, extras)
+        _check_locked(wheel, needed, versions)
     python = requirement_relations(wheel, target, prefix=stack.prefix, locked=versions, extras=extras)
-    libraries = library_depends(wheel.needs, target, wheel.path)
+    names = {canonicalize_name(requirement.name) for requirement in needed}
+    provided = {soname for name in names & facts.keys() for soname in facts[name].sonames}
+    try:
+        libraries = library_clauses(wheel.elf, target, provided=provided)
+    except InputError as error:
+        raise InputError(*(replace(issue, file=issue.file or wheel.path) for issue in error.issues)) from None
     return [str(one) for one in dict.fromkeys([*libraries, *python])]
 
 
-def _check_locked(
-    wheel: WheelFacts, target: Target, versions: Mapping[NormalizedName, Version], extras: set[str]
-) -> None:
+def _check_locked(wheel: WheelFacts, needed: Iterable[Requirement], versions: Mapping[NormalizedName, Version]) -> None:
     """Raise ``InputError`` where the set's versions are not what ``wheel`` requires."""
     issues = []
-    for requirement in requirements(wheel, target, extras):
+    for requirement in needed:
         version = versions.get(canonicalize_name(requirement.name))
         if version is not None and not requirement.specifier.contains(version, prereleases=True):
             issues.append(

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from debtool.elf.wheel import LibraryNeed, wheel_needs
+from debtool.elf.needs import ElfNeeds, elf_files
 from debtool.wheel.source import open_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from debtool.model.target import Target
-    from debtool.wheel.source import Wheel
 
 # Raised when what is kept of a wheel changes.
 _FORMAT = 1
@@ -35,9 +34,8 @@ class WheelFacts:
         version: Its version.
         pure: Whether it runs on every platform.
         size: Bytes of its files when unpacked.
-        scripts: Whether it installs scripts.
         requires: Its Requires-Dist entries.
-        needs: Shared libraries that it needs and does not bring.
+        elf: What its ELF files say of themselves, by path.
     """
 
     path: Path
@@ -46,9 +44,13 @@ class WheelFacts:
     version: Version
     pure: bool
     size: int
-    scripts: bool
     requires: tuple[str, ...]
-    needs: tuple[LibraryNeed, ...]
+    elf: dict[str, ElfNeeds]
+
+    @property
+    def sonames(self) -> set[str]:
+        """The libraries that it brings, by soname and by file name."""
+        return {path.rpartition("/")[2] for path in self.elf} | {needs.soname for needs in self.elf.values()} - {""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +93,10 @@ def read_wheel(path: Path, target: Target, *, sha256: str | None = None) -> Whee
             name=wheel.name,
             version=wheel.version,
             pure=wheel.pure,
-            size=wheel.size,
-            scripts=_has_scripts(wheel),
+            size=sum(wheel.sizes.values()),
             requires=wheel.requires,
-            needs=wheel_needs(wheel),
+            elf=elf_files(wheel.sizes, wheel.open),
         )
-
-
-def _has_scripts(wheel: Wheel) -> bool:
-    return "entry_points.txt" in wheel.dist_info_files() or any(
-        member.name.startswith(f"{wheel.data_dir}/scripts/") for member in wheel.archive
-    )
 
 
 def _to_json(facts: WheelFacts, targets: list[str]) -> dict[str, Any]:
@@ -112,9 +107,8 @@ def _to_json(facts: WheelFacts, targets: list[str]) -> dict[str, Any]:
         "version": str(facts.version),
         "pure": facts.pure,
         "size": facts.size,
-        "scripts": facts.scripts,
         "requires": facts.requires,
-        "needs": [asdict(need) for need in facts.needs],
+        "elf": {path: asdict(needs) for path, needs in facts.elf.items()},
     }
 
 
@@ -126,7 +120,12 @@ def _from_json(data: dict[str, Any], path: Path, sha256: str) -> WheelFacts:
         version=Version(data["version"]),
         pure=data["pure"],
         size=data["size"],
-        scripts=data["scripts"],
         requires=tuple(data["requires"]),
-        needs=tuple(LibraryNeed(**need) for need in data["needs"]),
+        elf={path: _elf_from_json(needs) for path, needs in data["elf"].items()},
     )
+
+
+def _elf_from_json(data: dict[str, Any]) -> ElfNeeds:
+    lists = {key: tuple(data[key]) for key in ("needed", "run_path")}
+    versions = {library: tuple(names) for library, names in data["versions"].items()}
+    return ElfNeeds(data["machine"], data["bits"], data["soname"], versions=versions, **lists)

@@ -134,13 +134,13 @@ def prove(claim: Claim, image: RootImage, log: Path, watch: Callable[[Step], Non
         with step("apt refuses the archive without its key") as seen, image.instance() as stranger:
             seen.append(refuse_without_key(stranger, claim.stanza))
         with image.instance() as root:
-            files, packages = list_files(root), _installed(root)
+            files, packages = list_files(root), _with_status(root, "installed")
             with step("the archive is added as a user does it"):
                 root.run(["sh", "-e"], stdin=_script(claim.lines[:-1]))
             with step(f"apt installs {claim.package}") as seen:
                 downloaded = _download_size(root, claim.package)
                 root.run(["sh", "-e"], stdin=_script(claim.lines[-1:]))
-                sizes = _sizes(claim, packages, _installed(root), downloaded)
+                sizes = _sizes(claim, packages, _with_status(root, "installed"), downloaded)
                 seen.append(f"{sizes.packages} packages of ours, {sizes.distribution_packages} of the distribution")
             with step(f"its service answers {' and '.join(claim.paths)}") as seen:
                 service = start_service(root, claim.package, log)
@@ -148,13 +148,14 @@ def prove(claim: Claim, image: RootImage, log: Path, watch: Callable[[Step], Non
                 service.daemon.stop()
                 seen.append(f"HTTP 200 from {service.url}")
             with step("dpkg finds every file as it was packed") as seen:
-                ours = sorted(name for name in _installed(root) if name.startswith(f"{claim.prefix}-"))
+                ours = sorted(name for name in _with_status(root, "installed") if name.startswith(f"{claim.prefix}-"))
                 seen.append(verify_with_dpkg(root, ours))
             with step("Python sees the full set") as seen:
                 seen.append(verify_with_pip(root, claim.venv, claim.prefix, ours))
             with step("removing and purging it leaves nothing behind") as seen:
                 root.run(["apt-get", "remove", "--yes", *ours])
-                root.run(["apt-get", "purge", "--yes", *ours])
+                # What keeps configuration only: the others are unknown to apt now, their archive went with its keyring.
+                root.run(["apt-get", "purge", "--yes", *_with_status(root, "config-files")])
                 root.run(["apt-get", "autoremove", "--purge", "--yes"])
                 seen.append(verify_nothing_left(files, list_files(root)))
     except _StepFailedError:
@@ -242,14 +243,12 @@ def _script(lines: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _installed(root: Root) -> dict[str, int]:
-    """Return the bytes that each installed package says it takes up, by its name."""
-    listing = root.run(
-        ["dpkg-query", "--show", "--showformat=${Package} ${Installed-Size} ${db:Status-Status}\n"]
-    ).stdout
-    rows = (line.split() for line in listing.splitlines() if line.endswith(" installed"))
-    # A package that is so small that its field is missing has two words only.
-    return {row[0]: int(row[1]) * _KIB if row[1].isdigit() else 0 for row in rows}
+def _with_status(root: Root, status: str) -> dict[str, int]:
+    """Return the packages that dpkg(1) has in ``status``, with the bytes that each says it takes up."""
+    fields = "${db:Status-Status}|${Package}|${Installed-Size}\n"
+    listing = root.run(["dpkg-query", "--show", f"--showformat={fields}"]).stdout
+    rows = (line.split("|") for line in listing.splitlines())
+    return {name: int(size or 0) * _KIB for state, name, size in rows if state == status}
 
 
 def _download_size(root: Root, package: str) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from debtool.deb.control import Control
 from debtool.deb.documents import add_text
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from debtool.model.stack import WheelSettings
     from debtool.stack.draft import Build
     from debtool.stack.facts import WheelFacts
-    from debtool.wheel.lintian import Trait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,33 +61,27 @@ class WheelDraft(Draft):
 
     def emit(self, sink: Sink, build: Build) -> None:
         """Offer the wheel's files, and the overrides of the lintian tags that binary wheels raise."""
-        layout = Layout.venv(self.stack.venv, self.target.python)
-        if self.settings and self.settings.exclude:
-            sink = _Without(sink, f"{layout.site_packages}/", self.settings.exclude)
-        with open_wheel(Path(self.wheel.path)) as wheel:
+        with ExitStack() as opened:
+            wheel = opened.enter_context(open_wheel(self.wheel.path))
+            compiler = None
             if self.bytecode:
-                with BytecodeCompiler(find_interpreter(self.target.python), workers=1) as compiler:
-                    WheelPayload(wheel, layout, mtime=build.date, compiler=compiler, requested=self.requested).emit(
-                        sink
-                    )
-            else:
-                WheelPayload(wheel, layout, mtime=build.date, requested=self.requested).emit(sink)
-
-        traits = self._traits()
-        if traits:
-            add_text(sink, f"/usr/share/lintian/overrides/{self.name}", overrides(self.name, traits))
-
-    def _traits(self) -> list[Trait]:
-        found: dict[Trait, bool] = {
-            "elf": not self.wheel.pure,
-            "bytecode": self.bytecode,
-            "scripts": self.wheel.scripts,
-        }
-        return [trait for trait, present in found.items() if present]
+                interpreter = find_interpreter(self.target.python)
+                compiler = opened.enter_context(BytecodeCompiler(interpreter, workers=1))
+            payload = WheelPayload(
+                wheel,
+                Layout.venv(self.stack.venv, self.target.python),
+                mtime=build.date,
+                compiler=compiler,
+                requested=self.requested,
+                exclude=self.settings.exclude if self.settings else (),
+            )
+            payload.emit(sink)
+            if payload.traits:
+                add_text(sink, f"/usr/share/lintian/overrides/{self.name}", overrides(self.name, payload.traits))
 
     def control(self, build: Build, contents: Contents) -> Control:  # noqa: ARG002
         """Return the control information."""
-        with open_wheel(Path(self.wheel.path)) as wheel:
+        with open_wheel(self.wheel.path) as wheel:
             fields = self.fields(
                 build,
                 Section="python",
@@ -101,29 +93,5 @@ class WheelDraft(Draft):
 
     def copyright_text(self) -> str:
         """Return the copyright file from the wheel's licence files."""
-        with open_wheel(Path(self.wheel.path)) as wheel:
+        with open_wheel(self.wheel.path) as wheel:
             return copyright_file(wheel)
-
-
-@dataclass(frozen=True, slots=True)
-class _Without:
-    """A sink that passes on all but the files below ``root`` that a pattern matches."""
-
-    sink: Sink
-    root: str
-    patterns: tuple[str, ...]
-
-    def add_directory(self, path: str, *, mode: int = 0o755) -> None:
-        self.sink.add_directory(path, mode=mode)
-
-    def add_file(self, path: str, stream: IO[bytes], size: int, *, mode: int = 0o644) -> None:
-        if not self._left_out(path):
-            self.sink.add_file(path, stream, size, mode=mode)
-
-    def add_symlink(self, path: str, target: str) -> None:
-        if not self._left_out(path):
-            self.sink.add_symlink(path, target)
-
-    def _left_out(self, path: str) -> bool:
-        relative = path.removeprefix(self.root)
-        return relative != path and any(fnmatch.fnmatchcase(relative, pattern) for pattern in self.patterns)
