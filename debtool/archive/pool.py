@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -11,14 +13,17 @@ from debtool.archive.index import IndexedPackage
 from debtool.archive.values import PublishedPackage
 from debtool.deb.reader import list_paths, read_deb
 from debtool.model.errors import InputError, Issue
+from debtool.model.names import debian_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 INPUT_KEY_FIELD = "Debtool-Input-Key"
 _OURS = ("Filename", "Size", "SHA256")
 """The fields that the archive adds to a control stanza (Debian Repository Format, "Packages" Indices)."""
+
+_VERSION = re.compile(r"(?:[0-9]+:)?[A-Za-z0-9.+~-]+")
 
 
 def examine(path: Path, sha256: str, *, component: str, architectures: Collection[str]) -> IndexedPackage:
@@ -58,10 +63,15 @@ def examine(path: Path, sha256: str, *, component: str, architectures: Collectio
                 fix="leave it out, or name the architecture in the archive's definition",
             )
         )
-    if issues:
-        raise InputError(*issues)
     name, version = str(control["Package"]), str(control["Version"])
     source = str(control.get("Source", name)).partition(" ")[0]
+    names = {"Package": name} | ({"Source": source} if "Source" in control else {})
+    issues += _unsafe_names(path, names, version)
+    paths = sorted(set(list_paths(path)))
+    if any("\n" in one for one in paths):
+        issues.append(Issue("a file's name has a line break", file=path, rule="dpkg refuses it", fix="rename the file"))
+    if issues:
+        raise InputError(*issues)
     key = control.get(INPUT_KEY_FIELD)
     package = PublishedPackage(
         name=name,
@@ -73,7 +83,21 @@ def examine(path: Path, sha256: str, *, component: str, architectures: Collectio
         input_key=None if key is None else str(key),
     )
     stanza = f"{text}Filename: {package.filename}\nSize: {package.size}\nSHA256: {sha256}\n"
-    return IndexedPackage(package, str(control.get("Section", "")), stanza, tuple(sorted(set(list_paths(path)))))
+    return IndexedPackage(package, str(control.get("Section", "")), stanza, tuple(paths))
+
+
+def _unsafe_names(path: Path, names: Mapping[str, str], version: str) -> list[Issue]:
+    """Return what keeps a package from having a place in the pool: it is named by what others wrote."""
+    issues = []
+    for field, name in names.items():
+        try:
+            debian_name(name)
+        except InputError as error:
+            issues += [dataclasses.replace(issue, file=path, field=field) for issue in error.issues]
+    if not _VERSION.fullmatch(version):
+        rule = "Debian Policy 5.6.12"
+        issues.append(Issue(f"{version!r} is no version", file=path, field="Version", rule=rule, fix="build it again"))
+    return issues
 
 
 def pool_filename(component: str, source: str, name: str, version: str, architecture: str) -> str:
@@ -90,14 +114,12 @@ def place(source: Path, package: PublishedPackage, *, public: Path, incoming: Pa
     """Put ``source`` into the pool, verified and on the disk; return the bytes written.
 
     The bytes are copied (as a reflink where the file system can), or, with ``link``, hard-linked. A file that is in
-    its place already is left alone.
+    its place is replaced.
 
     Raises:
         InputError: The file is not what it was when its hash was taken.
     """
     target = public / package.filename
-    if in_place(package, public):
-        return 0
     make_directory(target.parent)
     temporary = incoming / target.name
     written = 0

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from debtool.archive.files import make_directory, sha256_of, sync_directory
+from debtool.archive.files import make_directory, outside_errors, sha256_of, sync_directory
 from debtool.archive.index import GenerationRecord, Index, IndexedPackage
 from debtool.archive.indices import suite_indices
 from debtool.archive.overlaps import find_overlaps
@@ -76,7 +76,8 @@ class Publisher:
         """
         missing = [path for path in paths if not path.is_file()]
         issues = [Issue("there is no such file", file=path, fix="build it, or correct the path") for path in missing]
-        by_hash = {sha256_of(path): path for path in paths if path not in missing}
+        with outside_errors("reading packages"):
+            by_hash = {sha256_of(path): path for path in paths if path not in missing}
         known = self._index.with_sha256(by_hash)
         deliveries: list[Delivery] = []
         for sha256, path in by_hash.items():
@@ -123,16 +124,18 @@ class Publisher:
             self._index.retract_after(suite, current)
             if layout.generations(suite).exists():
                 for tree in layout.generations(suite).iterdir():
-                    if int(tree.name) > current:
+                    if tree.name.isdecimal() and int(tree.name) > current:
                         shutil.rmtree(tree)
 
     def import_debs(self, deliveries: Sequence[Delivery], *, link: bool) -> int:
         """Put packages into the pool and its list; return the bytes written."""
         self._refuse_other_builds(deliveries)
         public = self._layout.public
-        written = sum(
-            place(one.path, one.package, public=public, incoming=self._layout.incoming, link=link) for one in deliveries
-        )
+        written = 0
+        for one in deliveries:
+            # A file that the index does not know was left by a writer that was killed: whatever it is, it is replaced.
+            if one.indexed is not None or not in_place(one.package, public):
+                written += place(one.path, one.package, public=public, incoming=self._layout.incoming, link=link)
         new = [one.indexed for one in deliveries if one.indexed is not None]
         for directory in sorted({(public / one.package.filename).parent for one in deliveries}):
             sync_directory(directory)

@@ -8,12 +8,16 @@ from __future__ import annotations
 import html
 import os
 import shutil
+import socket
+import socketserver
 import threading
 from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO, TYPE_CHECKING, Any, Self
 from urllib.parse import quote, unquote, urlsplit
+
+from debtool.model.errors import Issue, OutsideError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,11 +50,19 @@ class Server:
         address: To listen on.
         port: To listen on; any free one if 0.
         listing: Whether directories are listed.
+
+    Raises:
+        OutsideError: The system does not let it listen there.
     """
 
     def __init__(self, root: Path, *, address: str = "127.0.0.1", port: int = 0, listing: bool = False) -> None:
         handler = type("_BoundHandler", (_Handler,), {"root": root.resolve(), "listing": listing})
-        self._server = _HTTPServer((address, port), handler)
+        server = _HTTPServer6 if ":" in address else _HTTPServer
+        try:
+            self._server = server((address, port), handler)
+        except OSError as error:
+            issue = Issue(f"cannot listen on {address} port {port}: {error.strerror}", fix="choose another")
+            raise OutsideError(issue) from error
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 
@@ -58,7 +70,7 @@ class Server:
     def url(self) -> str:
         """Where it is, with a slash at the end."""
         host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}/"
+        return f"http://[{host!s}]:{port}/" if ":" in str(host) else f"http://{host!s}:{port}/"
 
     def wait(self) -> None:
         """Block until it is closed (or the caller is interrupted)."""
@@ -84,8 +96,16 @@ class _HTTPServer(ThreadingHTTPServer):
     # A client that keeps its connection open must not keep the server from being closed.
     block_on_close = False
 
+    def server_bind(self) -> None:
+        """Bind without asking the name service for the host's name, which a bench may not have."""
+        socketserver.TCPServer.server_bind(self)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that hang up: only the command line prints."""
+
+
+class _HTTPServer6(_HTTPServer):
+    address_family = socket.AF_INET6
 
 
 class _Handler(BaseHTTPRequestHandler):

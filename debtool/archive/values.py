@@ -71,7 +71,7 @@ class Publication:
         removed: Packages that it had and this one does not.
         unchanged: How many packages both have.
         bytes_written: To the pool and to the new generation; hard links count nothing.
-        switched: Whether there is a new generation. False means that nothing at all was written.
+        switched: Whether there is a new generation. If not, nothing was written but files that the pool had lost.
     """
 
     suite: str
@@ -88,7 +88,7 @@ class Generation:
     """One published state of a suite.
 
     Attributes:
-        number: Counted from 1; gaps are publications that were interrupted.
+        number: Counted from 1.
         date: The ``Date`` of its Release file, UTC.
         packages: How many packages it has.
         added: Packages that the generation before did not have.

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import resource
 import stat
+import subprocess
+import tarfile
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from debian.deb822 import Deb822
 
 from debtool.archive import Archive, ArchiveConfig, PublishedPackage
 from debtool.archive.files import sha256_of
@@ -26,6 +30,24 @@ SUITE = "bookworm-stable"
 
 def names(packages: tuple[PublishedPackage, ...]) -> list[str]:
     return [f"{package.name}={package.version}" for package in packages]
+
+
+def rebuild(deb: Path, target: Path, fields: dict[str, str]) -> None:
+    """Write ``deb`` again with other control fields, such as dpkg-deb would refuse."""
+    control = Deb822(subprocess.check_output(["dpkg-deb", "--info", deb, "control"], text=True))
+    control.update(fields)
+    data = control.dump().encode()
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        info = tarfile.TarInfo("./control")
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    work = target.parent / "members"
+    work.mkdir()
+    (work / "debian-binary").write_text("2.0\n")
+    (work / "control.tar").write_bytes(packed.getvalue())
+    (work / "data.tar").write_bytes(subprocess.check_output(["dpkg-deb", "--fsys-tarfile", deb]))
+    subprocess.run(["ar", "qc", target, "debian-binary", "control.tar", "data.tar"], cwd=work, check=True)
 
 
 def state(*directories: Path) -> dict[Path, tuple[int, int, int]]:
@@ -157,6 +179,28 @@ def test_all_bad_input_is_named_at_once(archive: Archive, make_deb: MakeDeb, tmp
     assert len(caught.value.issues) == 4
     assert "amd64 and all, not arm64" in str(caught.value)
     assert archive.suites() == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("Package", "../../evil"), ("Source", "../evil (1)"), ("Version", "1/../../../evil")]
+)
+def test_a_name_that_leads_out_of_the_pool_is_refused(
+    archive: Archive, make_deb: MakeDeb, tmp_path: Path, field: str, value: str
+) -> None:
+    deb = tmp_path / "evil.deb"
+    rebuild(make_deb("foo"), deb, {field: value})
+    with pytest.raises(InputError) as caught:
+        archive.add([deb])
+    assert [(issue.file, issue.field) for issue in caught.value.issues] == [(deb, field)]
+
+
+def test_what_a_killed_writer_left_in_the_pool_is_replaced(archive: Archive, make_deb: MakeDeb) -> None:
+    foo = make_deb("foo")
+    left = archive.public / "pool/main/f/foo/foo_1.0-1_amd64.deb"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(foo.stat().st_size))
+    archive.publish(SUITE, [foo])
+    assert archive.check(SUITE) == ()
 
 
 @pytest.mark.parametrize("suite", ["", "..", "a/b", "A", "-x", "a b", ".incoming"])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from debtool.archive import Archive, Server
+from debtool.model.errors import OutsideError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +118,17 @@ def test_an_unchanged_file_is_not_sent_again(archive: Archive, server: Server, m
 
 def test_other_methods_are_refused(server: Server) -> None:
     assert ask(server, "/", method="PUT")[0] == 501
+
+
+def test_a_port_in_use_is_an_error(archive: Archive, server: Server) -> None:
+    port = int(server.url.rstrip("/").rpartition(":")[2])
+    with pytest.raises(OutsideError, match=f"cannot listen on 127.0.0.1 port {port}: Address already in use"):
+        Server(archive.public, port=port)
+
+
+def test_it_serves_ipv6_too(archive: Archive) -> None:
+    with Server(archive.public, address="::1") as server:
+        assert server.url.startswith("http://[::1]:")
 
 
 def test_a_closed_server_frees_its_port(archive: Archive) -> None:
