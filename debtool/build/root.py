@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
+import textwrap
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -335,7 +336,10 @@ def describe_status(status: int) -> str:
 def _failure(command: Sequence[str], what: str, output: str) -> OutsideError:
     tail = "\n".join(output.strip().splitlines()[-20:])
     return OutsideError(
-        Issue(f"in the throwaway root, {' '.join(command)!r} {what}:\n{tail}\n", fix="mend what its output names")
+        Issue(
+            f"in the throwaway root, {textwrap.shorten(' '.join(command), 200)!r} {what}:\n{tail}\n",
+            fix="mend what its output names",
+        )
     )
 
 

@@ -153,6 +153,8 @@ def prove(claim: Claim, image: RootImage, log: Path, watch: Callable[[Step], Non
             with step("Python sees the full set") as seen:
                 seen.append(verify_with_pip(root, claim.venv, claim.prefix, ours))
             with step("removing and purging it leaves nothing behind") as seen:
+                # What the service has made is the user's, and goes on the user's word only: debian-templates/tree.
+                root.path(f"/var/lib/{claim.package}/purge-everything").touch()
                 root.run(["apt-get", "remove", "--yes", *ours])
                 # What keeps configuration only: the others are unknown to apt now, their archive went with its keyring.
                 root.run(["apt-get", "purge", "--yes", *_with_status(root, "config-files")])
