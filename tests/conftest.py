@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
 import os
@@ -72,7 +73,8 @@ class TinyWheels:
         top = f"{name}-{version}"
         info = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         path = self.folder / f"{top}.tar.gz"
-        with tarfile.open(path, "w:gz") as archive:
+        # No date, so that the same files make the same archive.
+        with gzip.GzipFile(path, "wb", mtime=0) as stream, tarfile.open(fileobj=stream, mode="w") as archive:
             for member, text in {"PKG-INFO": info, **files}.items():
                 entry = tarfile.TarInfo(f"{top}/{member}")
                 entry.size = len(text.encode())

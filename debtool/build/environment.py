@@ -67,8 +67,10 @@ class BuildEnvironment:
             pins.append(f"{name}=={version}")
         (self.work / "pins.txt").write_text("\n".join([*pins, ""]))
         self.run([str(interpreter), "-m", "venv", "--without-pip", str(self.work / "venv")], "apt install python3-venv")
+        if not (wanted := list(requirements)):
+            return
         command = [*self._pip("install"), "--quiet", "--no-compile", "--only-binary", ":all:"]
-        command += ["--find-links", str(offered), "--constraint", str(self.work / "pins.txt"), *requirements]
+        command += ["--find-links", str(offered), "--constraint", str(self.work / "pins.txt"), *wanted]
         # The user's own variables: pip's configuration, proxies and certificates count here, and only here.
         self.run(command, "check the network and pip's settings (`pip config list`)", clean=False)
 
@@ -84,8 +86,8 @@ class BuildEnvironment:
 
     def installed(self) -> list[str]:
         """Return ``name==version`` of everything in the venv."""
-        freeze = subprocess.run([*self._pip("freeze"), "--all"], capture_output=True, text=True, check=True)
-        return [line.partition(" @ ")[0] for line in freeze.stdout.splitlines()]
+        command = [*self._pip("list"), "--format", "freeze"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
     def run(self, command: Sequence[str], fix: str, *, clean: bool = True, cwd: Path | None = None) -> None:
         """Run ``command`` with its output in the log; raise ``OutsideError`` with its last lines if it fails."""
