@@ -8,11 +8,11 @@ from __future__ import annotations
 import stat
 import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Self
 
 from isal import isal_zlib
+from isal.isal_zlib import IsalError
 
 from debtool.model.errors import InputError, Issue
 
@@ -158,7 +158,7 @@ class MemberStream:
             packed = self._inflater.unconsumed_tail or self._packed(_READ)
             try:
                 data = self._inflater.decompress(packed, size)
-            except zlib.error as error:
+            except IsalError as error:
                 raise self._damaged(f"cannot be inflated ({error})") from error
             if not packed and not data:
                 break

@@ -127,6 +127,8 @@ def _expected(digest: str, size: str) -> Expected | None:
     algorithm, separator, value = digest.partition("=")
     if algorithm not in _ALGORITHMS or not separator or not (size == "" or (size.isascii() and size.isdigit())):
         return None
+    if {"+", "/", "="} & set(value):
+        return None
     try:
         raw = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
