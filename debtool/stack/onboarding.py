@@ -7,9 +7,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from debtool.model.stack import TreePackage
+from debtool.stack.prove import Claim
 from debtool.stack.recipes.keyring import keyring_path, sources_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from debtool.archive.archive import Archive
     from debtool.model.stack import Stack
     from debtool.model.target import Target
@@ -43,8 +46,8 @@ def onboarding_lines(stack: Stack, target: Target, archive: Archive, suite: str,
     sha256 = hashlib.sha256(archive.key.public_binary).hexdigest()
     lines = [
         f"curl -fsSo {keyring}.new {where}/{archive.key_file}",
-        f"echo '{sha256}  {keyring}.new' | sha256sum --check --quiet",
-        f"mv {keyring}.new {keyring}",
+        # Pasted into an interactive shell, a failed line does not stop the next: without its key, apt refuses.
+        f"echo '{sha256}  {keyring}.new' | sha256sum --check --quiet && mv {keyring}.new {keyring}",
         f"cat > {sources_path(stack.prefix)} <<'END'",
         *channel_stanza(stack, archive, suite, url).rstrip("\n").splitlines(),
         "END",
@@ -54,3 +57,17 @@ def onboarding_lines(stack: Stack, target: Target, archive: Archive, suite: str,
         # The keyring brings AMD's source, without which the rest cannot be resolved.
         lines += [f"apt-get install -y {keyring_name(stack)}", "apt-get update"]
     return [*lines, f"apt-get install -y {main_package(stack)}"]
+
+
+def claim_for(stack: Stack, target: Target, archive: Archive, suite: str, url: str, paths: Sequence[str]) -> Claim:
+    """Return what the release in ``suite`` promises to a machine that reaches the archive at ``url``."""
+    services = [package.service for package in stack.package if isinstance(package, TreePackage) and package.service]
+    return Claim(
+        package=main_package(stack),
+        prefix=stack.prefix,
+        venv=stack.venv,
+        stanza=channel_stanza(stack, archive, suite, url),
+        lines=onboarding_lines(stack, target, archive, suite, url),
+        paths=paths,
+        start_timeout=max((service.start_timeout for service in services), default=0),
+    )
