@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import hashlib
-import io
 import os
-import tarfile
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from debtool.build.image import RootImage
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from tests.support.wheels import TinyWheels
 
 
 @pytest.fixture(scope="session")
@@ -31,59 +22,6 @@ def cache() -> Path:
 def bookworm(cache: Path) -> RootImage:
     """Debian 12 as its installer leaves it, with what one needs to add an archive."""
     return RootImage.ensure("bookworm", cache / "roots")
-
-
-class TinyWheels:
-    """Makes small real wheels and sdists in one folder, which pip and uv are given as their only source."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def wheel(
-        self,
-        name: str,
-        version: str,
-        *,
-        requires: Sequence[str] = (),
-        tag: str = "py3-none-any",
-        body: str = "",
-        folder: Path | None = None,
-    ) -> Path:
-        """Write ``<name>-<version>-<tag>.whl`` holding one module of that name."""
-        module = name.replace("-", "_")
-        info = f"{module}-{version}.dist-info"
-        metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
-        metadata += [f"Requires-Dist: {requirement}" for requirement in requires]
-        members = {
-            f"{module}.py": body,
-            f"{info}/METADATA": "\n".join([*metadata, ""]),
-            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n",
-        }
-        record = [f"{path},sha256={_record_hash(text)},{len(text)}" for path, text in members.items()]
-        members[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""])
-        path = (folder or self.folder) / f"{module}-{version}-{tag}.whl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(path, "w") as archive:
-            for member, text in members.items():
-                archive.writestr(zipfile.ZipInfo(member), text)
-        return path
-
-    def sdist(self, name: str, version: str, files: Mapping[str, str]) -> Path:
-        """Write ``<name>-<version>.tar.gz`` with ``files`` below its top folder, and a PKG-INFO."""
-        top = f"{name}-{version}"
-        info = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        path = self.folder / f"{top}.tar.gz"
-        # No date, so that the same files make the same archive.
-        with gzip.GzipFile(path, "wb", mtime=0) as stream, tarfile.open(fileobj=stream, mode="w") as archive:
-            for member, text in {"PKG-INFO": info, **files}.items():
-                entry = tarfile.TarInfo(f"{top}/{member}")
-                entry.size = len(text.encode())
-                archive.addfile(entry, io.BytesIO(text.encode()))
-        return path
-
-
-def _record_hash(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 
 @pytest.fixture

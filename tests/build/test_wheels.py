@@ -23,7 +23,7 @@ from debtool.wheel.lock import LockedFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.conftest import TinyWheels
+    from tests.support.wheels import TinyWheels
 
 PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 # Packs every given file and the dist-info into a wheel dated SOURCE_DATE_EPOCH.

@@ -13,7 +13,7 @@ from debtool.wheel.fetch import FileCache, fetch, sha256_of
 from debtool.wheel.lock import Lock, LockedArtefact, LockedFile, file_identity
 
 if TYPE_CHECKING:
-    from tests.conftest import TinyWheels
+    from tests.support.wheels import TinyWheels
 
 TORCH = LockedArtefact(canonicalize_name("torch"), Version("2.13.0+cpu"), "external")
 TAG = "cp311-cp311-manylinux_2_28_x86_64"

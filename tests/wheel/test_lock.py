@@ -19,7 +19,7 @@ from debtool.wheel.pipconfig import PIP
 from debtool.wheel.resolve import inputs_digest
 
 if TYPE_CHECKING:
-    from tests.conftest import TinyWheels
+    from tests.support.wheels import TinyWheels
 
 REPO = Path(__file__).parents[2] / "repo"
 LOCKS = sorted((REPO / "locks").glob("*.txt"))

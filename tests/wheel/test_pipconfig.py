@@ -9,7 +9,7 @@ from debtool.model.errors import OutsideError
 from debtool.wheel.pipconfig import PipIndexes, parse_pip_config, pip_indexes
 
 if TYPE_CHECKING:
-    from tests.conftest import TinyWheels
+    from tests.support.wheels import TinyWheels
 
 
 def test_stronger_levels_replace_weaker_ones() -> None:

@@ -15,7 +15,7 @@ from debtool.wheel import resolve
 from debtool.wheel.fetch import sha256_of
 
 if TYPE_CHECKING:
-    from tests.conftest import TinyWheels
+    from tests.support.wheels import TinyWheels
 
 TARGETS = Path(__file__).parents[2] / "repo" / "targets"
 
