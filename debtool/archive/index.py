@@ -181,7 +181,7 @@ class Index:
         with self._connect() as connection, connection:
             connection.executemany(
                 f"INSERT INTO package ({_PACKAGE}, section, stanza, paths) "  # noqa: S608 -- a constant
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sha256) DO NOTHING",
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 rows,
             )
 

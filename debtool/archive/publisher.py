@@ -147,10 +147,11 @@ class Publisher:
         self, deliveries: Sequence[Delivery], before: Sequence[PublishedPackage], after: Sequence[PublishedPackage]
     ) -> None:
         """Raise ``InputError`` if a package that is new in the suite owns a file together with another one of it."""
-        coming = [one for one in deliveries if one.package not in before]
+        present = set(before)
+        coming = [one for one in deliveries if one.package not in present]
         known = [one.package for one in coming if one.indexed is None]
         new = [one.indexed for one in coming if one.indexed is not None] + list(self._index.details(known))
-        kept = [package for package in after if package in before]
+        kept = [package for package in after if package in present]
         files = {package.sha256: self._layout.public / package.filename for package in kept}
         files |= {one.package.sha256: one.path for one in coming}
         if issues := find_overlaps(new, self._index.details(kept), files=files):
@@ -178,6 +179,7 @@ class Publisher:
         tree = layout.incoming / f"{suite}.{number}"
         make_directory(tree)
         self._keep_by_hash(suite, tree, history)
+        old, new = set(before), set(after)
         packages = sorted(after, key=lambda package: (package.name, package.version, package.architecture))
         indices = write_indices(
             tree,
@@ -193,8 +195,8 @@ class Publisher:
         make_directory(layout.generations(suite))
         tree.rename(layout.generation(suite, number))
         sync_directory(layout.generations(suite))
-        added = tuple(package for package in packages if package not in before)
-        removed = tuple(package for package in before if package not in after)
+        added = tuple(package for package in packages if package not in old)
+        removed = tuple(package for package in before if package not in new)
         record = GenerationRecord(
             number,
             stamp,

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from debtool.archive import Archive, Server, serve
+from debtool.archive import Archive, serve
+from debtool.archive.serve import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Apt, MakeDeb
+    from tests.archive.conftest import Apt, MakeDeb
 
 SUITE = "bookworm-stable"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import MakeDeb
+    from tests.archive.conftest import MakeDeb
 
 SUITE = "suite"
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from debtool.model.errors import OutsideError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import MakeDeb
+    from tests.archive.conftest import MakeDeb
 
 SUITE = "suite"
 
@@ -72,6 +73,22 @@ def test_two_publishers_lose_nothing(archive: Archive, make_deb: MakeDeb) -> Non
         thread.join()
     assert len(archive.published(SUITE)) == 8
     assert [one.number for one in archive.history(SUITE)] == list(range(8, 0, -1))
+    assert archive.check(SUITE) == ()
+
+
+def test_two_publishers_of_one_package_agree(archive: Archive, make_deb: MakeDeb) -> None:
+    """Both have read it before either holds the lock, so both take it for new."""
+    foo = make_deb("foo")
+    publishers = [Archive.open(archive.public) for _ in range(2)]
+    threads = [threading.Thread(target=one.publish, args=(SUITE, [foo])) for one in publishers]
+    with write_lock(archive._layout.lock):
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+    for thread in threads:
+        thread.join()
+    assert [package.name for package in archive.published(SUITE)] == ["foo"]
+    assert [one.number for one in archive.history(SUITE)] == [1]
     assert archive.check(SUITE) == ()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from debtool.archive import Archive
 
 if TYPE_CHECKING:
-    from conftest import Apt, MakeDeb
+    from tests.archive.conftest import Apt, MakeDeb
 
 SUITE = "suite"
 PROGRAM = Path(__file__).with_name("publish_and_die.py")

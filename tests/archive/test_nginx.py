@@ -15,9 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Apt, MakeDeb
-
     from debtool.archive import Archive
+    from tests.archive.conftest import Apt, MakeDeb
 
 SUITE = "suite"
 PAGE = Path(__file__).parents[2] / "docs/serving.md"

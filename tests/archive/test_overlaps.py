@@ -7,9 +7,8 @@ import pytest
 from debtool.model.errors import InputError
 
 if TYPE_CHECKING:
-    from conftest import MakeDeb
-
     from debtool.archive import Archive
+    from tests.archive.conftest import MakeDeb
 
 SUITE = "suite"
 SHARED = {"/usr/lib/shared": "x"}

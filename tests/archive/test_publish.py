@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import MakeDeb
+    from tests.archive.conftest import MakeDeb
 
 SUITE = "bookworm-stable"
 
@@ -85,6 +85,16 @@ def test_a_new_version_replaces_the_old_and_the_pool_keeps_both(archive: Archive
     assert names(archive.published(SUITE)) == ["bar=1.0-1", "foo=1.1-1"]
     assert names(archive.all_versions("foo")) == ["foo=1.0-1", "foo=1.1-1"]
     assert all(archive.pool_path(package).is_file() for package in archive.all_versions("foo"))
+
+
+def test_a_whole_suite_has_what_is_handed_in_and_nothing_else(archive: Archive, make_deb: MakeDeb) -> None:
+    foo, bar = make_deb("foo"), make_deb("bar", files={"/usr/share/shared": ""})
+    archive.publish(SUITE, [foo, bar])
+    done = archive.publish(SUITE, [foo, make_deb("baz", files={"/usr/share/shared": ""})], whole=True)
+
+    assert (names(done.added), names(done.removed), done.unchanged) == (["baz=1.0-1"], ["bar=1.0-1"], 1)
+    assert not archive.publish(SUITE, [foo]).switched
+    assert archive.publish(SUITE, [foo], whole=True).switched
 
 
 def test_a_suite_keeps_several_versions_where_asked(archive: Archive, make_deb: MakeDeb) -> None:

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from debtool.archive import Archive, Server
+from debtool.archive.serve import Server
 from debtool.model.errors import OutsideError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import MakeDeb
+    from debtool.archive import Archive
+    from tests.archive.conftest import MakeDeb
 
 SUITE = "suite"
 

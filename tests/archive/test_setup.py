@@ -15,7 +15,7 @@ from debtool.model.errors import InputError, OutsideError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import MakeDeb
+    from tests.archive.conftest import MakeDeb
 
 
 def packets(key: bytes) -> str:
