@@ -158,7 +158,7 @@ class MemberStream:
             packed = self._inflater.unconsumed_tail or self._packed(_READ)
             try:
                 data = self._inflater.decompress(packed, size)
-            except IsalError as error:
+            except IsalError as error:  # type: ignore[misc] # its stub takes the class for an instance
                 raise self._damaged(f"cannot be inflated ({error})") from error
             if not packed and not data:
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 from collections import deque
+from configparser import Error as ConfigParserError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -141,7 +142,7 @@ class WheelPayload:
             metadata["top_level.txt"] = "".join(f"{name}\n" for name in import_names(self._wheel)).encode()
         try:
             install(CheckedWheel(self._wheel, self._exclude), destination, metadata)
-        except (InstallerError, AssertionError) as error:
+        except (InstallerError, AssertionError, ConfigParserError) as error:
             problem = f"the wheel cannot be installed: {str(error) or 'an entry point is malformed'}"
             raise InputError(
                 Issue(problem, fix="take the wheel from another source, or have it rebuilt", file=self._wheel.path)
