@@ -164,6 +164,8 @@ def _version_offsets(elf: Any, offset: int | None, count: int) -> list[tuple[int
             entry = struct_parse(elf.structs.Elf_Vernaux, table, version)
             found.append((need["vn_file"], entry["vna_name"]))
             version += entry["vna_next"]
+        if not need["vn_next"]:
+            break
         position += need["vn_next"]
     return found
 

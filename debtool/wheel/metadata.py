@@ -63,7 +63,9 @@ def description(wheel: Wheel) -> str:
 
 def homepage(wheel: Wheel) -> str | None:
     """Return the address of the project, None if METADATA has none that Debian Policy 5.6.23 allows."""
-    urls = {"homepage": str(wheel.metadata.get("Home-page", ""))}
+    urls: dict[str, str] = {}
+    if own := str(wheel.metadata.get("Home-page") or ""):
+        urls["homepage"] = own
     for entry in wheel.metadata.get_all("Project-URL", []):
         label, _, url = str(entry).partition(",")
         # Labels compare without punctuation and case (well-known labels, "Label normalization").
