@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import fastapi
 from pydantic import BaseModel
@@ -73,7 +73,10 @@ def mount(app: fastapi.FastAPI, options: Options, processor: Processor, commands
                                    parameters=asdict(request), info=json.dumps(info))
 
     if server_stop:
-        for command in ("stop", "restart"):
-            router.add_api_route(f"/server-{command}", lambda command=command: commands.send(command), methods=["POST"])
+
+        @router.post("/server-{command}")
+        def server_command(command: Literal["stop", "restart"], after: fastapi.BackgroundTasks) -> None:
+            # After the answer is sent: the process ends at once.
+            after.add_task(commands.send, command)
 
     app.include_router(router)
