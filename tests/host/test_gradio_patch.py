@@ -5,6 +5,7 @@ import os
 import py_compile
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,35 @@ class TestDivertedCopy:
         status, copy = machine.one(*self.apply)
         assert (status, copy["state"]) == (0, "missing")
         assert not (machine.root / "srv").exists()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [
+        ("0.6.1", "unaffected"),
+        ("0.7.0", "patched"),
+        ("0.10.0", "patched"),
+        ("0.15.1", "patched"),
+        ("1.2.0", "patched"),
+        ("1.3.0", "patched"),
+        ("1.7.2", "patched"),
+        ("1.8.0", "unaffected"),
+        ("2.7.2", "unaffected"),
+    ],
+)
+def test_real_releases(tmp_path: Path, cache: Path, version: str, state: str) -> None:
+    wheels = cache / "gradio-client"
+    name = f"gradio_client-{version}-py3-none-any.whl"
+    if not (wheels / name).exists():
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(wheels)]
+        subprocess.run([*command, f"gradio_client=={version}"], check=True, capture_output=True)
+    with zipfile.ZipFile(wheels / name) as wheel:
+        text = wheel.read("gradio_client/utils.py")
+    machine = Machine(tmp_path, text, version)
+    status, copy = machine.one("apply", machine.path)
+    assert (status, copy["state"]) == (0, state)
+    assert (machine.file.read_bytes() != text) is (state == "patched")
 
 
 class TestCommandLine:
