@@ -219,11 +219,14 @@ class Root:
         return base.joinpath(*resolved)
 
     def copy_in(self, source: Path, inside: str) -> None:
-        """Copy a file or a folder of the host to ``inside``, with its modes and times, owned by root."""
+        """Copy a file or a folder of the host to ``inside``, with its modes and times, owned by root.
+
+        What a folder holds already stays where the copy has nothing of that name.
+        """
         destination = self.path(inside)
         destination.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, destination, symlinks=True)
+            shutil.copytree(source, destination, symlinks=True, dirs_exist_ok=True)
         else:
             shutil.copy2(source, destination)
 

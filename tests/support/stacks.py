@@ -1,0 +1,95 @@
+"""A stack on disk with its archive, released with the command line as a user does, and served."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from debtool.archive import Archive
+from debtool.archive.serve import Server
+from debtool.stack.onboarding import channel_stanza, main_package, onboarding_lines
+from debtool.stack.project import open_project
+from debtool.stack.prove import Claim
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def debtool(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run debtool's command line, which must succeed, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "debtool.cli.main", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, **(environment or {})},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+@dataclass
+class ServedStack:
+    """A stack for bookworm, its archive on a port of the loopback address; use it as a context manager.
+
+    Attributes:
+        file: The stack's file.
+        public: The archive's public folder.
+        cache: What debtool keeps.
+        environment: Added to the command line's environment.
+    """
+
+    file: Path
+    public: Path
+    cache: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    server: Server = field(init=False, repr=False)
+
+    def __enter__(self) -> Self:
+        self.public.mkdir(parents=True, exist_ok=True)
+        self.server = Server(self.public)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.server.close()
+
+    def debtool(self, *arguments: str) -> str:
+        """Run a command on the stack and return what it prints."""
+        return debtool("--config", str(self.file), "--cache", str(self.cache), *arguments, environment=self.environment)
+
+    def release(self, *arguments: str) -> dict[str, Any]:
+        """Release the stack and return what ``debtool release --json`` says."""
+        report = self.debtool("release", "--target=bookworm", f"--archive={self.public}", "--json", *arguments)
+        result: dict[str, Any] = json.loads(report)
+        return result
+
+    @property
+    def archive(self) -> Archive:
+        return Archive.open(self.public)
+
+    @property
+    def suite(self) -> str:
+        return "bookworm-stable"
+
+    def claim(self) -> Claim:
+        """Return what the release promises to a machine."""
+        project = open_project(self.file)
+        stack, target = project.stack, project.target("bookworm")
+        return Claim(
+            package=main_package(stack),
+            prefix=stack.prefix,
+            venv=stack.venv,
+            stanza=channel_stanza(stack, self.archive, self.suite, self.server.url),
+            lines=onboarding_lines(stack, target, self.archive, self.suite, self.server.url),
+        )
