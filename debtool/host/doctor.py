@@ -188,16 +188,24 @@ class Machine:
                 yield path, variables
 
     def service_environment(self, service: Service) -> Iterator[tuple[str, dict[str, str]]]:
-        """Yield the files that set a service's environment, weakest first (systemd.exec(5))."""
+        """Yield the files that set a service's environment, weakest first (systemd.exec(5)).
+
+        What UnsetEnvironment= names is left out: it wins over every other setting.
+        """
+        units = {self.shown(file): self.text(file) or "" for file in self.unit_files(service)}
+        whole = "\n".join(units.values())
+        removed = {name for line in settings(whole, "UnsetEnvironment") for name in line.split()}
+        files = [line.lstrip("-") for line in settings(whole, "EnvironmentFile")]
+        sources = {path: "\n".join(settings(text, "Environment")) for path, text in units.items()}
+        sources |= {path: self.text(path) or "" for path in files}
+        for path, text in sources.items():
+            yield path, {name: value for name, value in assignments(text).items() if name not in removed}
+
+    def unit_files(self, service: Service) -> list[Path]:
+        """Return where a service's unit and its drop-ins are."""
         name = f"{service.name}.service"
-        units = [self.at(f"{folder}/systemd/system/{name}") for folder in ("/usr/lib", "/lib", "/etc")]
-        units += sorted(self.at("/etc/systemd/system").glob(f"{name}.d/*.conf"))
-        for unit in units:
-            lines = re.findall(r"^\s*Environment=(.*)$", self.text(unit) or "", re.MULTILINE)
-            if lines:
-                yield self.shown(unit), assignments("\n".join(lines))
-        default = f"/etc/default/{service.name}"
-        yield default, assignments(self.text(default) or "")
+        places = [self.at(f"{folder}/systemd/system/{name}") for folder in ("/usr/lib", "/etc")]
+        return [*places, *sorted(self.at("/etc/systemd/system").glob(f"{name}.d/*.conf"))]
 
     def shown(self, path: Path) -> str:
         """Return a path as the machine names it."""
@@ -250,6 +258,15 @@ def prefix_of(program: str) -> str:
     """
     name = Path(program).name
     return name.removesuffix("-doctor") if name.endswith("-doctor") else "cheesegrater"
+
+
+def settings(unit: str, name: str) -> list[str]:
+    r"""Return the values of a setting in the text of unit files, in order.
+
+    >>> settings("[Service]\nUser=a\nUser=b", "User")
+    ['a', 'b']
+    """
+    return re.findall(rf"^\s*{name}=(.*?)\s*$", unit, re.MULTILINE)
 
 
 def assignments(text: str) -> dict[str, str]:
@@ -438,8 +455,8 @@ def check_access(machine: Machine) -> Result:
         account = machine.account(service.user)
         if account is None:
             continue
-        unit = "".join(machine.text(file) or "" for file in unit_files(machine, service))
-        granted = re.findall(r"^\s*SupplementaryGroups=(.*)$", unit, re.MULTILINE)
+        unit = "\n".join(machine.text(file) or "" for file in machine.unit_files(service))
+        granted = settings(unit, "SupplementaryGroups")
         allowed = node.st_mode & EVERYONE == EVERYONE or node.st_gid in {account[1], *account[2]}
         allowed = allowed or any(group in line.split() for line in granted)
         evidence["users"][service.user] = allowed
@@ -456,13 +473,6 @@ def check_access(machine: Machine) -> Result:
     return Result(
         "ok", f"/dev/kfd, group {group}: " + (", ".join(evidence["users"]) or "no service to check"), evidence
     )
-
-
-def unit_files(machine: Machine, service: Service) -> list[Path]:
-    """Return the unit of a service and its drop-ins."""
-    name = f"{service.name}.service"
-    places = [machine.at(f"{folder}/systemd/system/{name}") for folder in ("/usr/lib", "/etc")]
-    return [*places, *sorted(machine.at("/etc/systemd/system").glob(f"{name}.d/*.conf"))]
 
 
 def check_target(machine: Machine) -> Result:
@@ -489,7 +499,7 @@ def check_target(machine: Machine) -> Result:
                 evidence,
                 f"The packages carry code for {gfx_name(CODE_TARGET)}; {gpu['name']} runs it under that name only "
                 "(otherwise: hipErrorNoBinaryForGpu, invalid device function).",
-                f"Set HSA_OVERRIDE_GFX_VERSION={wanted} in /etc/default/{wrong[0]} and restart the service.",
+                f"Set it with Environment= in a drop-in: systemctl edit {wrong[0]}; then restart the service.",
             )
         if not family:
             return Result("warn", f"{gpu['name']}: the packages carry code for {gfx_name(CODE_TARGET)}", evidence,

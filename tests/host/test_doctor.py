@@ -38,7 +38,8 @@ class Machine:
         self.write("/proc/self/environ", "PATH=/usr/bin\0LANG=C.UTF-8\0")
         self.write("/etc/cheesegrater/doctor.conf", "[stack]\nprefix = cheesegrater\npython = 3.12\n"
                    "venv = /usr/lib/cheesegrater/venv\n\n[service cheesegrater-forge]\nport = 1\n")  # fmt: skip
-        self.write(UNIT, "[Service]\nUser=cheesegrater-forge\nEnvironment=HSA_OVERRIDE_GFX_VERSION=10.3.0\n")
+        self.write(UNIT, "[Service]\nUser=cheesegrater-forge\nEnvironment=HSA_OVERRIDE_GFX_VERSION=10.3.0\n"
+                   "EnvironmentFile=-/etc/default/cheesegrater-forge\n")  # fmt: skip
         self.write("/sys/module/amdgpu/refcnt", "1")
         self.write("/sys/bus/pci/devices/0000:05:00.0/vendor", "0x1002\n")
         self.write("/sys/bus/pci/devices/0000:05:00.0/device", "0x73ff\n")
@@ -175,6 +176,11 @@ class TestEnvironment:
         assert check["status"] == "fail"
         assert where in check["summary"]
 
+    def test_what_the_unit_removes_does_not_count(self, mac: Machine) -> None:
+        mac.write("/etc/default/cheesegrater-forge", "ATEN_CPU_CAPABILITY=avx2\n")
+        mac.write("/etc/systemd/system/cheesegrater-forge.service.d/a.conf", "UnsetEnvironment=A ATEN_CPU_CAPABILITY\n")
+        assert mac.only("environment")["status"] == "ok"
+
     def test_other_values_are_noted_only(self, mac: Machine) -> None:
         mac.write("/proc/self/environ", "OPENBLAS_CORETYPE=Nehalem\0LD_PRELOAD=libtcmalloc.so\0")
         check = mac.only("environment")
@@ -247,10 +253,10 @@ class TestGpu:
         assert mac.only("gpu-access")["status"] == "fail"
 
     def test_override_missing(self, mac: Machine) -> None:
-        mac.write(UNIT, "[Service]\n")
+        mac.write(UNIT, "[Service]\nEnvironmentFile=/etc/default/cheesegrater-forge\n")
         check = mac.only("gpu-target")
         assert check["status"] == "fail"
-        assert "HSA_OVERRIDE_GFX_VERSION=10.3.0" in check["fix"]
+        assert "HSA_OVERRIDE_GFX_VERSION=10.3.0" in check["summary"]
         mac.write("/etc/default/cheesegrater-forge", "HSA_OVERRIDE_GFX_VERSION=10.3.0\n")
         assert mac.only("gpu-target")["status"] == "ok"
 
