@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from debtool.archive.layout import Layout
     from debtool.archive.values import Key
 
-_AGAIN = "write the suite anew with `debtool repo publish --refresh`"
+_AGAIN = "write the suite anew with `debtool repo refresh`"
 _UNPACK = {".gz": gzip.decompress, ".xz": lzma.decompress}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,13 +41,15 @@ class ProgressWatcher:
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[what]}"),
+            TextColumn("{task.fields[what]}", markup=False, table_column=Column(overflow="ellipsis", no_wrap=True)),
             console=err,
             transient=False,
             disable=not err.is_terminal,
         )
         self._task = None if not err.is_terminal else self._bars.add_task("", visible=False, what="")
-        self._name, self._total, self._done = "", 0, 0
+        self._name = ""
+        self._total: int | None = 0
+        self._done = 0
         self._said = 0.0
 
     def __enter__(self) -> Self:
@@ -59,21 +61,22 @@ class ProgressWatcher:
     ) -> None:
         self._bars.stop()
 
-    def stage(self, name: str, total: int) -> None:
-        """Begin stage ``name`` of ``total`` steps."""
+    def stage(self, name: str, total: int | None) -> None:
+        """Begin stage ``name`` of ``total`` steps, or of nobody knows how many."""
         self._name, self._total, self._done, self._said = name, total, 0, time.monotonic()
         if err.is_terminal:
             if self._task is not None:
                 self._bars.update(self._task, what="")
             self._task = self._bars.add_task(name, total=total, what="")
         else:
-            err.print(f"{name}: {total} to do")
+            err.print(f"{name}: {total} to do" if total else f"{name} …")
 
     def step(self, what: str) -> None:
         """Count one step; ``what`` was done."""
         self._done += 1
         if self._task is not None:
-            self._bars.update(self._task, advance=1, what=what if self._done < self._total else "")
+            self._bars.update(self._task, advance=1, what="" if self._done == self._total else what)
         elif self._done == self._total or time.monotonic() - self._said > 10:  # noqa: PLR2004 -- seconds
             self._said = time.monotonic()
-            err.print(f"{self._name}: {self._done}/{self._total} ({what})")
+            count = f"{self._done}/{self._total} " if self._total else ""
+            err.print(f"{self._name}: {count}({what})", soft_wrap=True)

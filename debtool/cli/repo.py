@@ -170,6 +170,27 @@ def _print_publication(publication: Publication, *, as_json: bool) -> None:
 
 
 @repo.command()
+@suite_options
+@archive_option
+@json_option
+@pass_settings
+def refresh(
+    settings: Settings,
+    target_name: str | None,
+    channel: str | None,
+    directory: Path | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Write a channel anew with the same packages: a later date, a new signature, sound indexes.
+
+    \b
+    Examples:
+      debtool repo refresh --target bookworm --channel stable
+    """
+    _print_publication(_open(settings, directory).refresh(_suite(settings, target_name, channel)), as_json=as_json)
+
+
+@repo.command()
 @click.argument("names", nargs=-1, required=True)
 @suite_options
 @archive_option

@@ -329,8 +329,12 @@ class Stack(Strict):
             for need in package.needs:
                 if need.lstrip("=") not in names:
                     raise ValueError(f"package {package.name!r} needs {need!r}, which is no package of this stack")
+        seen: set[tuple[str, str]] = set()
         for artefact in self.artefact:
             for target in artefact.targets:
+                if (artefact.name, target) in seen:
+                    raise ValueError(f"two artefacts are called {artefact.name!r} for {target!r}")
+                seen.add((artefact.name, target))
                 if target not in self.targets:
                     raise ValueError(f"artefact {artefact.name!r} is for {target!r}, which is not among the targets")
         return self

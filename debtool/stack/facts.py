@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from debtool.elf.needs import ElfNeeds, elf_files
+from debtool.wheel.fetch import sha256_of
 from debtool.wheel.source import open_wheel
 
 if TYPE_CHECKING:
@@ -84,12 +84,9 @@ def read_wheel(path: Path, target: Target, *, sha256: str | None = None) -> Whee
     """
     with open_wheel(path) as wheel:
         wheel.check_target(target)
-        if sha256 is None:
-            with path.open("rb") as stream:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         return WheelFacts(
             path=path,
-            sha256=sha256,
+            sha256=sha256 or sha256_of(path),
             name=wheel.name,
             version=wheel.version,
             pure=wheel.pure,

@@ -40,8 +40,8 @@ class Built:
 class Watcher(Protocol):
     """Is told how a release goes on; the command line draws it."""
 
-    def stage(self, name: str, total: int) -> None:
-        """``name`` begins, with ``total`` steps."""
+    def stage(self, name: str, total: int | None) -> None:
+        """``name`` begins, with ``total`` steps, or nobody knows how many."""
 
     def step(self, what: str) -> None:
         """One step is done."""

@@ -61,7 +61,7 @@ class Request:
 
     @property
     def store(self) -> Store:
-        """Where built packages are kept: apart for each archive, because versions are chosen from an archive."""
+        """Where built packages are kept."""
         return Store(self.cache / "debs" / self.project.stack.name)
 
     def where(self, definition: ArchiveDefinition) -> str:
@@ -180,7 +180,11 @@ def make_release(request: Request, watcher: Watcher) -> Released:
     if plan.changes:
         watcher.stage("publish", 1)
     publication = archive.publish(
-        request.suite, debs, whole=True, description=f"{request.project.stack.title} for {request.target.title}"
+        request.suite,
+        debs,
+        whole=True,
+        description=f"{request.project.stack.title} for {request.target.title}",
+        link=True,  # the store replaces its files, it never writes into one
     )
     if plan.changes:
         watcher.step(request.suite)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from debtool.build.wheels import build_companion, build_sdist
 from debtool.model.errors import InputError, Issue
 from debtool.stack.facts import FactCache
-from debtool.wheel.fetch import FileCache, fetch
+from debtool.wheel.fetch import FileCache, fetch, sha256_of
 from debtool.wheel.lock import parse_lock
 from debtool.wheel.resolve import inputs_digest
 
@@ -60,13 +59,17 @@ def gather_wheels(request: Request, watcher: Watcher) -> list[WheelFacts]:
     for entry in lock.files:
         if not entry.is_wheel:
             sdist = paths.pop(entry.name)
-            built = build_sdist(entry, sdist, target, wheels=paths, cache=request.cache)
-            paths[entry.name] = built.path
+            compiling = _CompileProgress(watcher, f"build {entry.name}")
+            paths[entry.name] = build_sdist(
+                entry, sdist, target, wheels=paths, cache=request.cache, watch=compiling
+            ).path
     for name, artefact in artefacts.items():
         if artefact.kind == "companion" and name not in sources:
             folder = request.project.folder
-            built = build_companion(artefact, target, wheels=paths, folder=folder, cache=request.cache)
-            paths[name] = built.path
+            compiling = _CompileProgress(watcher, f"compile {name}")
+            paths[name] = build_companion(
+                artefact, target, wheels=paths, folder=folder, cache=request.cache, watch=compiling
+            ).path
     facts = FactCache(request.cache / "facts")
     return [facts.read(path, _sha256(path, files), target) for _, path in sorted(paths.items())]
 
@@ -99,8 +102,22 @@ class _FetchProgress:
         self._watcher.step(what)
 
 
+class _CompileProgress:
+    """Shows a build's output as it goes: nobody knows how many lines there will be."""
+
+    def __init__(self, watcher: Watcher, name: str) -> None:
+        self._watcher = watcher
+        self._name = name
+        self._begun = False
+
+    def __call__(self, line: str) -> None:
+        if not self._begun:
+            self._watcher.stage(self._name, None)
+            self._begun = True
+        self._watcher.step(line)
+
+
 def _sha256(path: Path, files: FileCache) -> str:
     if path.parent.parent == files.folder:
         return path.parent.name  # the cache is addressed by content
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256_of(path)
