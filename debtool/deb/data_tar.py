@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from debtool.deb.payload import Readable
 
-_CHUNK = 2**20
-"""Bytes that are read from a file, and handed to the compressor, at a time."""
+_CHUNK = 2**18
+"""Bytes that are read from a file, and handed to the compressor, at a time: few enough to stay in a core's cache."""
 
 _INLINE = 2**16
 """Files up to this many bytes are hashed on the spot: below it, handing them over costs more than hashing them."""
 
-_LANE_DEPTH = 8
+_LANE_DEPTH = 16
 """Chunks that may wait for the hashing thread, which bounds the memory they take."""
 
 
