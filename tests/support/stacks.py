@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from debtool.archive import Archive
 from debtool.archive.serve import Server
-from debtool.stack.onboarding import channel_stanza, main_package, onboarding_lines
+from debtool.stack.onboarding import claim_for
 from debtool.stack.project import open_project
-from debtool.stack.prove import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
+
+    from debtool.stack.prove import Claim
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -86,10 +87,4 @@ class ServedStack:
         """Return what the release promises to a machine."""
         project = open_project(self.file)
         stack, target = project.stack, project.target("bookworm")
-        return Claim(
-            package=main_package(stack),
-            prefix=stack.prefix,
-            venv=stack.venv,
-            stanza=channel_stanza(stack, self.archive, self.suite, self.server.url),
-            lines=onboarding_lines(stack, target, self.archive, self.suite, self.server.url),
-        )
+        return claim_for(stack, target, self.archive, self.suite, self.server.url, ("/", "/info"))
