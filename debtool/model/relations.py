@@ -7,18 +7,24 @@ release (its revisions, its local versions) sorts below ``X++~``, where post-rel
 ==========  ==========================================================
 specifier   relations
 ==========  ==========================================================
-``== X``    ``(>= X), (<< X++~)``; with a local part ``(<< X.~)`` above
+``== X``    ``(>= X), (<< X++~)``; with a local part ``(<< XA)`` above
 ``== X.*``  ``(>= X~~), (<< next X~~)``
 ``~= X.Y``  ``(>= X.Y), (<< next X~~)``
 ``>= X``    ``(>= X)``
 ``<= X``    ``(<< X++~)``
-``> X``     ``(>= X++q)`` (PEP 440: no post-release of X), for a post-release X ``(>> X.~)``
-``< X``     ``(<< X~~)`` (PEP 440: no pre-release of X)
-``!= X``    ``(<< X) | (>= X++~)``
-``=== X``   like ``== X``
+``> X``     ``(>= X++q)`` (PEP 440: no post-release of X), for a post-release X ``(>= X++~)``
+``< X``     ``(<< X~~)`` (PEP 440: no pre-release of X), for a pre-release X ``(<< X)``
+``!= X``    ``(<< X) | (>= X++~)``; with a local part ``(>= XA)``
+``!= X.*``  ``(<< X~~) | (>= next X~~)``
+``=== X``   ``(>= X), (<< X+~)`` (no local version of X); with a local part like ``== X``
 ==========  ==========================================================
 
-Source: PEP 440 "Version specifiers"; deb-version(7); the laws are tested against `packaging` in tests/model.
+``A`` is above the end and below everything that can follow a local part: its letters are small, and dpkg sorts
+letters before dots. Bounds that no pre-release may cross (``< X``, ``X.*``) leave trailing zeros of X out, so that
+they hold for 1 and 1.0 alike; the others are written in the spelling of the locked version.
+
+Source: PEP 440 "Version specifiers"; deb-version(7). docs/versions.md lists where dpkg and PEP 440 cannot agree;
+tests/model/test_relations.py holds the laws.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from debtool.model.errors import InputError, Issue
 from debtool.model.versions import upstream_version
@@ -76,8 +82,11 @@ def join(clauses: Iterable[Clause]) -> str:
 def requirement_clauses(package: str, specifiers: SpecifierSet, *, locked: Version | None = None) -> list[Clause]:
     """Return the relations on ``package`` for a requirement's specifiers (the table above).
 
-    ``locked`` is the version that the stack ships: a specifier that differs from it only by trailing zeros is
-    written in its spelling, because dpkg, unlike PEP 440, tells 1.0 from 1.0.0.
+    ``locked`` is the version that the stack ships: a specifier whose release differs from its release only by trailing
+    zeros is written in its spelling, because dpkg, unlike PEP 440, tells 1.0 from 1.0.0.
+
+    Raises:
+        InputError: ``===`` with a text that no version has.
 
     >>> from packaging.specifiers import SpecifierSet
     >>> join(requirement_clauses("python3-x", SpecifierSet("~=1.4.2,!=1.4.5")))
@@ -89,52 +98,82 @@ def requirement_clauses(package: str, specifiers: SpecifierSet, *, locked: Versi
     return list(dict.fromkeys(clauses)) or [clause(package)]
 
 
-def _specifier_clauses(  # noqa: C901, PLR0911 -- the table of the module's docstring, a line each
-    package: str, specifier: Specifier, locked: Version | None
-) -> list[Clause]:
-    operator, text = specifier.operator, specifier.version
-    prefix_match = text.endswith(".*")
-    version = Version(text.removesuffix(".*"))
-    if locked is not None and not prefix_match and locked == version:
-        version = locked
-    own = upstream_version(version)
-    above = _above(version)
-    match operator:
-        case "==" | "!=" if prefix_match:
-            low, high = f"{own}~~", f"{_next(version, len(version.release))}~~"
-            if operator == "==":
-                return [clause(package, ">=", low), clause(package, "<<", high)]
-            return [Clause((Relation(package, "<<", low), Relation(package, ">=", high)))]
-        case "==" | "===":
-            return [clause(package, ">=", own), clause(package, "<<", above)]
-        case "!=":
-            return [Clause((Relation(package, "<<", own), Relation(package, ">=", above)))]
-        case "~=":
-            return [clause(package, ">=", own), clause(package, "<<", f"{_next(version, len(version.release) - 1)}~~")]
-        case ">=":
-            return [clause(package, ">=", own)]
-        case "<=":
-            return [clause(package, "<<", above)]
-        case "<":
-            return [clause(package, "<<", own if version.is_prerelease else f"{own}~~")]
-        case ">":
-            return [clause(package, ">=", above if version.is_postrelease else f"{own}++q")]
-    raise InputError(
-        Issue(
-            f"{specifier} has no Debian form",
-            rule="PEP 440 version specifiers",
-            fix="write the requirement with == != ~= >= <= > or <",
+def _specifier_clauses(package: str, specifier: Specifier, locked: Version | None) -> list[Clause]:
+    """Return the line of the module's table for ``specifier``."""
+    if specifier.operator == "===":
+        return _arbitrary_clauses(package, specifier)
+    written = Version(specifier.version.removesuffix(".*"))
+    if specifier.version.endswith(".*"):
+        low = f"{upstream_version(_respelled(written, _stripped(written.release)))}~~"
+        high = f"{_next(written, len(written.release))}~~"
+        return _inside(package, low, high) if specifier.operator == "==" else [_outside(package, low, high)]
+    version = written
+    if locked is not None and _stripped(locked.release) == _stripped(written.release):
+        version = _respelled(written, locked.release)
+    own, above = upstream_version(version), _above(version)
+    clauses = {
+        "==": lambda: _inside(package, own, above),
+        "!=": lambda: [_outside(package, own, above)],
+        "~=": lambda: _inside(package, own, f"{_next(written, len(written.release) - 1)}~~"),
+        ">=": lambda: [clause(package, ">=", own)],
+        "<=": lambda: [clause(package, "<<", above)],
+        "<": lambda: [clause(package, "<<", _below(version))],
+        ">": lambda: [clause(package, ">=", above if version.is_postrelease else f"{own}++q")],
+    }
+    return clauses[specifier.operator]()
+
+
+def _arbitrary_clauses(package: str, specifier: Specifier) -> list[Clause]:
+    """Return the relations for ``===``, which compares texts (PEP 440 "Arbitrary equality")."""
+    try:
+        version = Version(specifier.version)
+    except InvalidVersion:
+        version = None
+    if version is None or str(version) != specifier.version.lower():
+        raise InputError(
+            Issue(
+                f"{specifier} compares texts, and no version is written so",
+                rule="PEP 440 'Arbitrary equality'",
+                fix=f"write =={version}" if version else "write the requirement with == != ~= >= <= > or <",
+            )
         )
-    )
+    own = upstream_version(version)
+    return _inside(package, own, _above(version) if version.local else f"{own}+~")
+
+
+def _inside(package: str, low: str, high: str) -> list[Clause]:
+    return [clause(package, ">=", low), clause(package, "<<", high)]
+
+
+def _outside(package: str, low: str, high: str) -> Clause:
+    return Clause((Relation(package, "<<", low), Relation(package, ">=", high)))
 
 
 def _above(version: Version) -> str:
-    """Return the bound above every revision and local version of ``version`` and below all that follows it."""
+    """Return the bound above ``version`` with every revision and local version of it, and below all that follows."""
     own = upstream_version(version)
-    if version.local is not None:
-        return f"{own}.~"
-    # A post-release, pre-release or development release is followed by another number, not by a post-release.
-    return f"{own}++~"
+    return f"{own}A" if version.local is not None else f"{own}++~"
+
+
+def _below(version: Version) -> str:
+    """Return the bound for ``< version``."""
+    if version.is_prerelease:
+        return upstream_version(version)
+    if not version.is_postrelease:
+        version = _respelled(version, _stripped(version.release))
+    return f"{upstream_version(version)}~~"
+
+
+def _stripped(release: tuple[int, ...]) -> tuple[int, ...]:
+    """Return ``release`` without trailing zeros; one number always stays."""
+    length = max((index + 1 for index, number in enumerate(release) if number), default=1)
+    return release[:length]
+
+
+def _respelled(version: Version, release: tuple[int, ...]) -> Version:
+    """Return ``version`` with an equal release of another number of zeros."""
+    rest = str(version).removeprefix(version.base_version)
+    return Version(f"{version.epoch}!{'.'.join(map(str, release))}{rest}")
 
 
 def _next(version: Version, length: int) -> str:

@@ -224,6 +224,7 @@ class Service(Strict):
     Attributes:
         script: The program, relative to the tree, run by the runtime's interpreter.
         arguments: Its fixed arguments.
+        cpu_arguments: Further arguments on targets without a GPU runtime.
         environment: Its environment.
         port: The TCP port that it answers on.
         port_option: The option that sets it.
@@ -236,6 +237,7 @@ class Service(Strict):
 
     script: RelativePath
     arguments: tuple[Line, ...] = ()
+    cpu_arguments: tuple[Line, ...] = ()
     environment: dict[str, str] = Field(default_factory=dict)
     port: Annotated[int, Field(ge=1, le=65535)]
     port_option: Line = "--port"

@@ -176,13 +176,14 @@ def make_release(request: Request, watcher: Watcher) -> Released:
         raise AssertionError("open_archive makes what it does not find")
     plan = plan_release(request, watcher, archive=archive)
     make_packages(plan.of("build"), request.store, jobs=request.jobs, watcher=watcher)
-    debs = [_deb(package, archive, request.store) for package in plan.packages]
+    # With nothing to change, the archive is told of no package: it need not read half a gigabyte to find that out.
+    debs = [_deb(package, archive, request.store) for package in plan.packages] if plan.changes else []
     if plan.changes:
         watcher.stage("publish", 1)
     publication = archive.publish(
         request.suite,
         debs,
-        whole=True,
+        whole=plan.changes,
         description=f"{request.project.stack.title} for {request.target.title}",
         link=True,  # the store replaces its files, it never writes into one
     )

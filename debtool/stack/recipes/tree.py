@@ -93,7 +93,8 @@ class TreeDraft(StackDraft):
     def _values(self, service: Service) -> dict[str, Any]:
         state = f"/var/lib/{self.name}"
         variables = {"state": state, "tree": self._tree.destination, "venv": self.stack.venv}
-        arguments = [argument.format_map(variables) for argument in service.arguments]
+        chosen = service.arguments + (service.cpu_arguments if self.target.rocm is None else ())
+        arguments = [argument.format_map(variables) for argument in chosen]
         script = f"{self._tree.destination}/{service.script}"
         return {
             "package": self.name,
