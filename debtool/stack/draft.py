@@ -8,13 +8,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from debtool.deb.documents import debian_changelog, documentation
+from debtool.deb.documents import add_text, debian_changelog, documentation
+from debtool.deb.lintian import overrides, rules_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from debtool.deb.contents import Contents
     from debtool.deb.control import Control
+    from debtool.deb.lintian import Trait
     from debtool.deb.payload import Sink
     from debtool.model.stack import BasePackage, Stack
     from debtool.model.target import Target
@@ -74,7 +76,7 @@ class Draft(ABC):
 
     @abstractmethod
     def emit(self, sink: Sink, build: Build) -> None:
-        """Offer the package's files but its documentation."""
+        """Offer the package's files but its documentation and lintian overrides."""
 
     @abstractmethod
     def control(self, build: Build, contents: Contents) -> Control:
@@ -84,6 +86,10 @@ class Draft(ABC):
     def copyright_text(self) -> str:
         """Return the copyright file (machine-readable, DEP-5)."""
 
+    def traits(self) -> frozenset[Trait]:
+        """Return what the package holds that lintian must be told about, beside being a package of ours."""
+        return frozenset()
+
     def all_inputs(self) -> dict[str, str]:
         """Return everything that decides this package's bytes but its version and date."""
         stack, target = self.stack, self.target
@@ -92,6 +98,7 @@ class Draft(ABC):
             "stack": digest(stack.prefix, stack.install_prefix, stack.maintainer, stack.homepage),
             "target": digest(target.name, target.python, target.compression, stack.suffix),
             "upstream": self.upstream,
+            "lintian overrides": rules_digest(),
             **self.inputs(),
         }
 
@@ -150,7 +157,7 @@ class StackDraft(Draft):
 
 @dataclass(frozen=True, slots=True)
 class DraftPayload:
-    """The files of a draft with its documentation, as `debtool.deb.writer.write_deb` takes them."""
+    """All files of a draft's package, as `debtool.deb.writer.write_deb` takes them."""
 
     draft: Draft
     build: Build
@@ -159,6 +166,8 @@ class DraftPayload:
         """Offer every file."""
         draft, build = self.draft, self.build
         draft.emit(sink, build)
+        text = overrides(draft.name, {"package", *draft.traits()})
+        add_text(sink, f"/usr/share/lintian/overrides/{draft.name}", text)
         changelog = debian_changelog(
             draft.name,
             str(build.version),

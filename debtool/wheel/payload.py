@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from installer.scripts import ScriptSection
     from installer.utils import Scheme
 
+    from debtool.deb.lintian import Trait
     from debtool.deb.payload import Readable, Sink
     from debtool.wheel.bytecode import BytecodeCompiler
-    from debtool.wheel.lintian import Trait
     from debtool.wheel.source import Wheel
 
 _INSTALLER = b"dpkg\n"
@@ -117,21 +117,6 @@ class WheelPayload:
         self._exclude = exclude
         self.uncompiled: tuple[str, ...] = ()
 
-    @property
-    def traits(self) -> frozenset[Trait]:
-        """What it holds that lintian must be told about."""
-        wheel = self._wheel
-        found: set[Trait] = set()
-        if not wheel.pure:
-            found.add("elf")
-        if self._compiler is not None:
-            found.add("bytecode")
-        if "entry_points.txt" in wheel.dist_info_files() or any(
-            name.startswith(f"{wheel.data_dir}/scripts/") for name in wheel.archive.members
-        ):
-            found.add("scripts")
-        return frozenset(found)
-
     def emit(self, sink: Sink) -> None:
         """Offer every file (see ``Payload``); raises ``InputError`` where the wheel turns out to be damaged."""
         destination = _Destination(sink, self._layout, self._wheel.name, self._mtime, self._compiler)
@@ -148,6 +133,20 @@ class WheelPayload:
                 Issue(problem, fix="take the wheel from another source, or have it rebuilt", file=self._wheel.path)
             ) from error
         self.uncompiled = tuple(destination.uncompiled)
+
+
+def traits(wheel: Wheel, *, bytecode: bool) -> frozenset[Trait]:
+    """Return what the package of ``wheel``, with or without ``bytecode``, holds that lintian must be told about."""
+    found: set[Trait] = set()
+    if not wheel.pure:
+        found.add("elf")
+    if bytecode:
+        found.add("bytecode")
+    if "entry_points.txt" in wheel.dist_info_files() or any(
+        name.startswith(f"{wheel.data_dir}/scripts/") for name in wheel.archive.members
+    ):
+        found.add("scripts")
+    return frozenset(found)
 
 
 def import_names(wheel: Wheel) -> list[str]:

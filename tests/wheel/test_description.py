@@ -14,7 +14,6 @@ from debtool.model.relations import join
 from debtool.model.target import Target, parse_target
 from debtool.wheel.copyright import copyright_file, licence_name
 from debtool.wheel.depends import requirement_relations, requirements
-from debtool.wheel.lintian import override_rules, overrides
 from debtool.wheel.metadata import description, homepage, synopsis
 
 if TYPE_CHECKING:
@@ -199,24 +198,3 @@ def test_a_requirement_that_the_lock_lacks_is_told(handmade: HandMadeWheels, tar
 def test_a_malformed_requirement_is_told(handmade: HandMadeWheels, target: Target) -> None:
     with pytest.raises(InputError, match="PEP 508"):
         requirements(with_metadata(handmade, "dep-a>=1", "dep-a >> 1"), target)
-
-
-def test_overrides_have_their_reasons() -> None:
-    text = overrides("x-python3-y", {"elf", "bytecode"})
-    assert "x-python3-y: unstripped-binary-or-object\n" in text
-    assert "x-python3-y: package-installs-python-pycache-dir\n" in text
-    for block in text.split("\n\n"):
-        assert block.startswith("# ")
-    assert overrides("x-python3-y", ()) == ""
-
-
-def test_no_tag_is_overridden_that_must_never_be() -> None:
-    rules = override_rules()
-    assert all(rules.may_override(tag) for tags in rules.tags.values() for tag in tags)
-    for tag in (
-        "binary-from-other-architecture",
-        "no-copyright-file",
-        "license-problem-json-evil",
-        "dir-or-file-in-opt",
-    ):
-        assert not rules.may_override(tag)

@@ -15,7 +15,7 @@ from debtool.deb.writer import write_deb
 from debtool.model.errors import InputError, OutsideError
 from debtool.wheel import bytecode
 from debtool.wheel.bytecode import BytecodeCompiler, find_interpreter
-from debtool.wheel.payload import Layout, WheelPayload
+from debtool.wheel.payload import Layout, WheelPayload, traits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -320,8 +320,8 @@ def test_pip_refuses_to_remove_what_dpkg_owns(handmade: HandMadeWheels, tmp_path
     assert (root / SITE[1:] / "demo/__init__.py").exists()
 
 
-def test_traits_tell_what_lintian_must_know(handmade: HandMadeWheels, compiler: BytecodeCompiler) -> None:
-    assert WheelPayload(handmade.open(), LAYOUT, mtime=DATE).traits == set()
+def test_traits_tell_what_lintian_must_know(handmade: HandMadeWheels) -> None:
+    assert traits(handmade.open(), bytecode=False) == set()
     points: dict[str, bytes | None] = {f"{handmade.info}/entry_points.txt": b"[console_scripts]\ndemo = demo:hello\n"}
     wheel = handmade.open(points, name="demo_pkg-1.0-cp311-cp311-linux_x86_64.whl")
-    assert WheelPayload(wheel, LAYOUT, mtime=DATE, compiler=compiler).traits == {"elf", "bytecode", "scripts"}
+    assert traits(wheel, bytecode=True) == {"elf", "bytecode", "scripts"}

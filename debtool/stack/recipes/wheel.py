@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from debtool.deb.control import Control
-from debtool.deb.documents import add_text
 from debtool.stack.draft import Draft, digest
 from debtool.wheel.bytecode import BytecodeCompiler, find_interpreter
 from debtool.wheel.copyright import copyright_file
-from debtool.wheel.lintian import overrides
 from debtool.wheel.metadata import description, homepage
-from debtool.wheel.payload import Layout, WheelPayload
+from debtool.wheel.payload import Layout, WheelPayload, traits
 from debtool.wheel.source import open_wheel
 
 if TYPE_CHECKING:
     from debtool.deb.contents import Contents
+    from debtool.deb.lintian import Trait
     from debtool.deb.payload import Sink
     from debtool.model.stack import WheelSettings
     from debtool.stack.draft import Build
@@ -60,7 +59,7 @@ class WheelDraft(Draft):
         }
 
     def emit(self, sink: Sink, build: Build) -> None:
-        """Offer the wheel's files, and the overrides of the lintian tags that binary wheels raise."""
+        """Offer the wheel's files."""
         with ExitStack() as opened:
             wheel = opened.enter_context(open_wheel(self.wheel.path))
             compiler = None
@@ -76,8 +75,11 @@ class WheelDraft(Draft):
                 exclude=self.settings.exclude if self.settings else (),
             )
             payload.emit(sink)
-            if payload.traits:
-                add_text(sink, f"/usr/share/lintian/overrides/{self.name}", overrides(self.name, payload.traits))
+
+    def traits(self) -> frozenset[Trait]:
+        """Return what the wheel holds that lintian must be told about."""
+        with open_wheel(self.wheel.path) as wheel:
+            return traits(wheel, bytecode=self.bytecode)
 
     def control(self, build: Build, contents: Contents) -> Control:  # noqa: ARG002
         """Return the control information."""

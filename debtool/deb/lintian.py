@@ -1,7 +1,8 @@
-"""The lintian overrides of a wheel's package: tags by what the package holds, each with its reason."""
+"""The lintian overrides of a package: tags by what the package holds, each with its reason."""
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Trait = Literal["elf", "bytecode", "scripts"]
-"""What a package holds that lintian judges by rules made for other packages than these."""
+Trait = Literal["package", "elf", "bytecode", "scripts"]
+"""What a package holds that lintian judges by rules made for other packages than these; all are a ``package``."""
+
+_RULES = Path(__file__).with_name("lintian_overrides.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class OverrideRules:
 
     Attributes:
         never: Patterns of tags that must not be overridden.
-        tags: The tags that are overridden in packages with a trait.
+        tags: What is overridden in packages with a trait: a tag, or a tag and what it says, separated by a space.
         reasons: Why, for each trait.
     """
 
@@ -38,7 +41,7 @@ class OverrideRules:
 @cache
 def override_rules() -> OverrideRules:
     """Return the rules that come with debtool."""
-    data = tomllib.loads(Path(__file__).with_name("lintian_overrides.toml").read_text(encoding="utf-8"))
+    data = tomllib.loads(_RULES.read_text(encoding="utf-8"))
     return OverrideRules(
         never=tuple(data["never"]),
         tags={trait: tuple(sorted(data[trait]["tags"])) for trait in get_args(Trait)},
@@ -46,11 +49,21 @@ def override_rules() -> OverrideRules:
     )
 
 
+@cache
+def rules_digest() -> str:
+    """Return the SHA-256 of the rules, for input keys."""
+    return hashlib.sha256(_RULES.read_bytes()).hexdigest()
+
+
 def overrides(package: str, traits: Iterable[Trait]) -> str:
-    """Return the text of ``/usr/share/lintian/overrides/PACKAGE``, empty if ``traits`` is."""
+    """Return the text of ``/usr/share/lintian/overrides/PACKAGE``, empty if ``traits`` is.
+
+    The reason stands before every tag, because lintian takes a comment for the next tag only (lintian's manual,
+    "Overrides").
+    """
     rules = override_rules()
     blocks = []
     for trait in sorted(traits):
-        reason = [f"# {line}" for line in rules.reasons[trait].splitlines()]
-        blocks.append("\n".join([*reason, *(f"{package}: {tag}" for tag in rules.tags[trait])]))
-    return "\n\n".join(blocks) + "\n" if blocks else ""
+        reason = "".join(f"# {line}\n" for line in rules.reasons[trait].splitlines())
+        blocks += [f"{reason}{package}: {tag}\n" for tag in rules.tags[trait]]
+    return "\n".join(blocks)
