@@ -1,4 +1,4 @@
-"""Isolated compilation of what the index has no wheel for: sdists and companions.
+"""What needs a system of its own: isolated compilation of what the index has no wheel for, and throwaway roots.
 
-Hands out `build_sdist` and `build_companion`.
+Hands out `build_sdist` and `build_companion`; `RootImage`, and `Root` to run things in.
 """
