@@ -1,4 +1,4 @@
-"""The documentation that every package carries: its copyright and its changelog (Debian Policy 12.5, 12.7)."""
+"""The documentation in packages: copyright, changelog, manual pages (Debian Policy 12.5, 12.7, 12.1)."""
 
 from __future__ import annotations
 
@@ -32,12 +32,21 @@ def documentation(sink: Sink, package: str, *, copyright_text: str, changelog: s
     """Offer the copyright file and the Debian changelog of ``package``."""
     folder = f"/usr/share/doc/{package}"
     add_text(sink, f"{folder}/copyright", copyright_text)
-    # No file name and no time stamp in the gzip header, so that equal text gives equal bytes.
-    packed = gzip.compress(changelog.encode(), 9, mtime=0)
-    sink.add_file(f"{folder}/changelog.Debian.gz", io.BytesIO(packed), len(packed))
+    _add_compressed(sink, f"{folder}/changelog.Debian", changelog)
+
+
+def manual_page(sink: Sink, name: str, section: int, text: str) -> None:
+    """Offer the manual page of ``name`` in ``section``."""
+    _add_compressed(sink, f"/usr/share/man/man{section}/{name}.{section}", text)
 
 
 def add_text(sink: Sink, path: str, text: str, *, mode: int = 0o644) -> None:
     """Offer a file with ``text`` in UTF-8."""
     data = text.encode()
     sink.add_file(path, io.BytesIO(data), len(data), mode=mode)
+
+
+def _add_compressed(sink: Sink, path: str, text: str) -> None:
+    # No file name and no time stamp in the gzip header, so that equal text gives equal bytes.
+    packed = gzip.compress(text.encode(), 9, mtime=0)
+    sink.add_file(f"{path}.gz", io.BytesIO(packed), len(packed))

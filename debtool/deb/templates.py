@@ -15,7 +15,7 @@ _FOLDER = "debian-templates"
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(shipped(_FOLDER)),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -24,6 +24,17 @@ def _environment() -> Environment:
         # What is rendered is shell and control text, never HTML.
         autoescape=False,  # noqa: S701
     )
+    environment.filters["roff"] = roff
+    return environment
+
+
+def roff(text: str) -> str:
+    r"""Return ``text`` as a manual page shows it unchanged (groff_char(7)): hyphens that can be copied, no requests.
+
+    >>> roff("a-b")
+    'a\\-b'
+    """
+    return text.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq")
 
 
 def render(name: str, **values: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -41,6 +42,11 @@ class Build:
     date: int
     key: str
 
+    @property
+    def day(self) -> str:
+        """The date as a manual page's head has it (man(7))."""
+        return time.strftime("%Y-%m-%d", time.gmtime(self.date))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Draft(ABC):
@@ -56,7 +62,7 @@ class Draft(ABC):
     """
 
     recipe: ClassVar[str]
-    format: ClassVar[int] = 1
+    format: ClassVar[int] = 2
 
     stack: Stack
     target: Target
@@ -201,7 +207,7 @@ def own_copyright(stack: Stack) -> str:
         f"Upstream-Name: {stack.title}\n"
         f"Source: {stack.homepage}\n\n"
         "Files: *\n"
-        f"Copyright: {stack.maintainer}\n"
+        f"Copyright: {stack.date.year} {stack.maintainer}\n"
         "License: GPL-3+\n"
         " These files come with debtool of Cheese Grater: free software under the GNU General Public License as\n"
         " published by the Free Software Foundation, version 3 or any later version.\n"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from debtool.deb.control import Control
-from debtool.deb.documents import add_text
-from debtool.deb.templates import render
+from debtool.deb.documents import add_text, manual_page
+from debtool.deb.templates import render, template_digest
 from debtool.stack.draft import Build, StackDraft, digest
 from debtool.stack.host_program import host_program
 
@@ -18,17 +18,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorDraft(StackDraft):
-    """Files: the program in /usr/bin, and its configuration, which says where this stack lives."""
+    """Files: the program in /usr/bin, its manual page, and its configuration, which says where this stack lives."""
 
     recipe: ClassVar[str] = "doctor"
 
     def inputs(self) -> dict[str, str]:
-        """Add the program and its configuration."""
-        return {**super().inputs(), "program": digest(host_program("doctor")), "configuration": self._configuration()}
+        """Add the program, its configuration and the templates."""
+        return {
+            **super().inputs(),
+            "program": digest(host_program("doctor")),
+            "configuration": self._configuration(),
+            "templates": template_digest("doctor"),
+        }
 
-    def emit(self, sink: Sink, build: Build) -> None:  # noqa: ARG002 -- the same files in every build
-        """Offer the program and its configuration."""
+    def emit(self, sink: Sink, build: Build) -> None:
+        """Offer the program, its manual page and its configuration."""
         add_text(sink, f"/usr/bin/{self.name}", host_program("doctor"), mode=0o755)
+        values = {"package": self.name, "version": self.upstream, "date": build.day, "stack": self.stack}
+        manual_page(sink, self.name, 1, render("doctor/doctor.1.j2", **values))
         add_text(sink, f"/etc/{self.stack.prefix}/doctor.conf", self._configuration())
 
     def control(self, build: Build, contents: Contents) -> Control:  # noqa: ARG002

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from debtool.deb.control import Control
-from debtool.deb.documents import add_text
+from debtool.deb.documents import add_text, manual_page
 from debtool.deb.templates import render, template_digest
 from debtool.model.names import wheel_package
 from debtool.stack.draft import Build, StackDraft, digest
@@ -28,7 +28,7 @@ _SCRIPTS: tuple[Script, ...] = ("preinst", "postinst", "postrm")
 
 @dataclass(frozen=True, kw_only=True)
 class PatchDraft(StackDraft):
-    """Files: the program that patches, in /usr/sbin. Everything else is done by its maintainer scripts."""
+    """Files: the program that patches, in /usr/sbin, and its manual page. The rest is done by maintainer scripts."""
 
     recipe: ClassVar[str] = "patch"
 
@@ -46,9 +46,12 @@ class PatchDraft(StackDraft):
             "file": self._values()["target"],
         }
 
-    def emit(self, sink: Sink, build: Build) -> None:  # noqa: ARG002 -- the same files in every build
-        """Offer the program."""
-        add_text(sink, self._values()["program"], host_program(self._patch.program), mode=0o755)
+    def emit(self, sink: Sink, build: Build) -> None:
+        """Offer the program and its manual page."""
+        values = self._values()
+        add_text(sink, values["program"], host_program(self._patch.program), mode=0o755)
+        values |= {"title": self.stack.title, "version": self.upstream, "date": build.day}
+        manual_page(sink, self.name, 8, render(f"patch/{self._patch.program}.8.j2", **values))
 
     def control(self, build: Build, contents: Contents) -> Control:  # noqa: ARG002
         """Return the control information; the scripts and the trigger are rendered for the patched file."""

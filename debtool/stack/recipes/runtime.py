@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,7 +25,7 @@ class RuntimeDraft(StackDraft):
         """Offer the skeleton (the layout is that of the venv module, PEP 405)."""
         venv, python = self.stack.venv, f"python{self.target.python}"
         sink.add_directory(f"{venv}/bin")
-        sink.add_symlink(f"{venv}/bin/{python}", f"/usr/bin/{python}")
+        sink.add_symlink(f"{venv}/bin/{python}", link_target(f"{venv}/bin", f"/usr/bin/{python}"))
         sink.add_symlink(f"{venv}/bin/python3", python)
         sink.add_symlink(f"{venv}/bin/python", python)
         sink.add_directory(f"{venv}/{self.target.site_packages}")
@@ -40,3 +41,13 @@ class RuntimeDraft(StackDraft):
     def control(self, build: Build, contents: Contents) -> Control:  # noqa: ARG002
         """Return the control information."""
         return Control(self.stack_fields(build, [f"python{self.target.python}"]))
+
+
+def link_target(folder: str, path: str) -> str:
+    """Return what a link in ``folder`` to ``path`` says: relative within one top-level folder (Debian Policy 10.5).
+
+    >>> link_target("/usr/lib/x", "/usr/bin/python3.12"), link_target("/opt/x", "/usr/bin/python3.12")
+    ('../../bin/python3.12', '/usr/bin/python3.12')
+    """
+    same = folder.split("/")[1] == path.split("/")[1]
+    return posixpath.relpath(path, folder) if same else path

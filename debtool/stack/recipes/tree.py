@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from debtool.deb.control import Control
-from debtool.deb.documents import add_text
+from debtool.deb.documents import add_text, manual_page
 from debtool.deb.templates import render, template_digest
 from debtool.stack.draft import Build, StackDraft, own_copyright
 from debtool.stack.trees import TreeFile, tree_digest
@@ -42,7 +42,7 @@ class TreeDraft(StackDraft):
         """Add the tree's contents and the templates."""
         return {**super().inputs(), "tree": tree_digest(self.files), "templates": template_digest("tree")}
 
-    def emit(self, sink: Sink, build: Build) -> None:  # noqa: ARG002 -- the same files in every build
+    def emit(self, sink: Sink, build: Build) -> None:
         """Offer the tree and what runs it."""
         destination, service = self._tree.destination, self._tree.service
         writable = service.writable if service else ()
@@ -56,9 +56,9 @@ class TreeDraft(StackDraft):
             with file.path.open("rb") as stream:
                 sink.add_file(path, stream, file.size, mode=0o755 if file.executable else 0o644)
         if service is not None:
-            self._emit_service(sink, service)
+            self._emit_service(sink, service, build)
 
-    def _emit_service(self, sink: Sink, service: Service) -> None:
+    def _emit_service(self, sink: Sink, service: Service, build: Build) -> None:
         values = self._values(service)
         for path in service.writable:
             sink.add_symlink(f"{self._tree.destination}/{path}", f"{values['state']}/{path}")
@@ -66,6 +66,8 @@ class TreeDraft(StackDraft):
         add_text(sink, f"/usr/lib/systemd/system/{self.name}.service", unit)
         add_text(sink, values["configuration"], render("tree/conf.j2", **values))
         add_text(sink, f"/usr/bin/{self.name}", render("tree/launcher.j2", **values), mode=0o755)
+        page = render("tree/launcher.1.j2", **values, version=self.upstream, date=build.day)
+        manual_page(sink, self.name, 1, page)
 
     def control(self, build: Build, contents: Contents) -> Control:  # noqa: ARG002
         """Return the control information; with a service, scripts that make its user and start it."""
