@@ -43,14 +43,18 @@ def parse_definition(text: str, file: Path, model: type[ModelT], page: str) -> M
         return model.model_validate(data)
     except ValidationError as error:
         lines = text.splitlines()
-        raise InputError(*(_issue(detail, lines, data, file, model, page) for detail in error.errors())) from None
+        # A value that fits none of several types is one problem, however many types there are.
+        found: dict[str | None, Issue] = {}
+        for detail in error.errors():
+            issue = _issue(detail, lines, data, file, model, page)
+            found.setdefault(issue.field, issue)
+        raise InputError(*found.values()) from None
 
 
 def _issue(
     detail: Any, lines: Sequence[str], data: dict[str, Any], file: Path, model: type[Strict], page: str
 ) -> Issue:
-    # pydantic puts the tag of a discriminated union into the location; it is no key of the file.
-    location = _keys_of(detail["loc"], data)
+    location = _keys_of(detail["loc"], data, missing=detail["type"] == "missing")
     field = _spell(location)
     line = find_line(lines, location)
     message = str(detail["msg"]).removeprefix("Value error, ")
@@ -60,6 +64,10 @@ def _issue(
             close = difflib.get_close_matches(str(location[-1]), known, n=1)
             fix = f"did you mean {close[0]!r}?" if close else f"remove it; known here: {', '.join(sorted(known))}"
             return Issue("unknown key", file=file, line=line, field=field, rule=page, fix=fix)
+        case "union_tag_not_found":
+            key = str(detail["ctx"]["discriminator"]).strip("'")
+            where = (*location, key)
+            return Issue("missing key", file=file, line=line, field=_spell(where), rule=page, fix=f"add {key} = …")
         case "missing":
             parent = find_line(lines, location[:-1])
             return Issue("missing key", file=file, line=parent, field=field, rule=page, fix=f"add {location[-1]} = …")
@@ -78,15 +86,18 @@ def _issue(
     return Issue(message, file=file, line=line, field=field, rule=page, fix="correct the value")
 
 
-def _keys_of(location: Sequence[str | int], data: Any) -> tuple[str | int, ...]:
+def _keys_of(location: Sequence[str | int], data: Any, *, missing: bool) -> tuple[str | int, ...]:
+    """Return the keys of the file in pydantic's ``location``, which has the tags of unions between them.
+
+    With ``missing``, the last one is a key that the file lacks.
+    """
     keys: list[str | int] = []
     here = data
     for index, part in enumerate(location):
-        last = index == len(location) - 1
         try:
             here = here[part]
         except (KeyError, IndexError, TypeError):
-            if not last:
+            if not (missing and index == len(location) - 1):
                 continue
         keys.append(part)
     return tuple(keys)
@@ -98,8 +109,8 @@ def _known_keys(model: type[Strict], location: Sequence[str | int], data: Any) -
     definitions = schema.get("$defs", {})
     here: dict[str, Any] = schema
     for part in location:
-        data = data[part]
         here = _resolve(here, definitions, data)
+        data = data[part]
         if isinstance(part, int):
             here = here.get("items", {})
         else:
@@ -151,8 +162,8 @@ _KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za
 _PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
 
-def find_line(lines: Sequence[str], location: Sequence[str | int]) -> int | None:
-    """Return the 1-based line of the key at ``location``, or of the nearest table around it; None when there is none.
+def find_line(lines: Sequence[str], location: Sequence[str | int]) -> int:
+    """Return the 1-based line of the key at ``location``, or of the nearest table around it; 1 for the file itself.
 
     tomllib keeps no positions; this reads table headers and keys only, which is enough to point at a line.
     """
@@ -174,7 +185,5 @@ def find_line(lines: Sequence[str], location: Sequence[str | int]) -> int | None
         elif key := _KEY.match(line):
             path = (*table, *(part.strip("\"'") for part in _PART.findall(key[1])))
             found.setdefault(path, number)
-    for length in range(len(location), 0, -1):
-        if tuple(location[:length]) in found:
-            return found[tuple(location[:length])]
-    return None
+    known = (tuple(location[:length]) for length in range(len(location), -1, -1))
+    return next(found[keys] for keys in known if keys in found)

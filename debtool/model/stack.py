@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from debtool.model.definition import Strict, parse_definition
+from debtool.model.errors import InputError
 from debtool.model.names import distribution_name
 from debtool.model.target import Line, Word
 
@@ -42,6 +43,13 @@ def _specifiers(text: str) -> str:
     return text
 
 
+def _distribution(text: str) -> str:
+    try:
+        return distribution_name(text)
+    except InputError as error:
+        raise ValueError(error.issues[0].problem) from None
+
+
 def _relative(text: str) -> str:
     if text.startswith("/") or ".." in text.split("/"):
         raise ValueError(f"{text!r} is no path below the folder that it is relative to")
@@ -51,7 +59,7 @@ def _relative(text: str) -> str:
 RequirementText = Annotated[str, AfterValidator(_requirement)]
 VersionText = Annotated[str, AfterValidator(_version)]
 SpecifierText = Annotated[str, AfterValidator(_specifiers)]
-DistributionName = Annotated[str, AfterValidator(distribution_name)]
+DistributionName = Annotated[str, AfterValidator(_distribution)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._+-]+)+$")]
 RelativePath = Annotated[str, StringConstraints(pattern=r"^[^\n]+$"), AfterValidator(_relative)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -16,14 +16,13 @@ LAW = settings(max_examples=int(os.environ.get("DEBTOOL_EXAMPLES", "2000")), dea
 _NUMBERS = [0, 1, 2, 9, 10, 11]
 _WORDS = ["0", "1", "2", "10", "2024", "a", "a0", "a1", "a01", "ab", "b", "cpu", "post1", "rocm6", "rocm10", "z"]
 # Few draws from long lists: much faster than many draws from short ones.
-_RELEASES = [
-    f"{epoch}{'.'.join(map(str, release))}"
+_RELEASES = sorted(
+    f"{epoch}{'.'.join(map(str, numbers[:length]))}"
     for epoch in ("", "1!")
     for length in (1, 2, 3, 4)
-    for release in itertools.product(_NUMBERS, _NUMBERS, [0, 1, 10], [0, 1])
-    if not any(release[length:])
-    for release in [release[:length]]
-]
+    for numbers in itertools.product(_NUMBERS, _NUMBERS, [0, 1, 10], [0, 1])
+    if not any(numbers[length:])
+)
 _SUFFIXES = [
     "".join(f"{kind}{number}" for kind, number in zip(kinds, numbers, strict=True) if kind)
     for kinds in itertools.product(["", "a", "b", "rc"], ["", ".post"], ["", ".dev"])
