@@ -74,8 +74,8 @@ mount -t tmpfs -o mode=1777,nosuid,nodev tmp root/tmp
 mount -t tmpfs -o mode=755,nosuid,nodev run root/run
 mkdir -m 1777 root/run/lock
 hostname root
-echo "$pid"
-exec env --ignore-signal=CHLD chroot root /bin/cat
+# Said from inside only: before the chroot, /proc/PID/root is the host's own root.
+exec env --ignore-signal=CHLD chroot root /bin/sh -c 'echo "$1"; exec /bin/cat' hold "$pid"
 """
 
 
@@ -165,6 +165,7 @@ class Root:
                 Issue(f"a throwaway root could not be mounted: {reason}", fix="allow mounts here (CAP_SYS_ADMIN)")
             )
         try:
+            self._make_sure_it_is_apart()
             self._adopt_name_service()
         except BaseException:
             self.close()
@@ -185,6 +186,12 @@ class Root:
         self._daemons.clear()
         # communicate() ends the holder's input, which ends the holder, which is PID 1 of everything inside.
         self._holder.communicate()
+
+    def _make_sure_it_is_apart(self) -> None:
+        """Everything that is written through `path` would be written into the host otherwise."""
+        inside, host = Path(f"/proc/{self._pid}/root/").stat(), Path("/").stat()
+        if (inside.st_dev, inside.st_ino) == (host.st_dev, host.st_ino):
+            raise AssertionError("the root's process is still in the host's root")
 
     def _adopt_name_service(self) -> None:
         self.path("/etc/resolv.conf").write_bytes(Path("/etc/resolv.conf").read_bytes())
