@@ -1,6 +1,7 @@
 """A wheel's zip file: its central directory is checked first, then members are inflated as streams.
 
-Everything in a wheel is somebody else's input. What is refused here, and why, is in ``docs/wheels.md``.
+Everything in a wheel is somebody else's input, and what is wrong with it is told before anything is written. Names that
+differ in case only are no error: they are different files wherever dpkg unpacks.
 """
 
 from __future__ import annotations
