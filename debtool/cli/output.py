@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 # NO_COLOR and terminals without colour are rich's business. A pipe has no width: lines are never broken for one.
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 500)
 err = Console(stderr=True, highlight=False)
 
 

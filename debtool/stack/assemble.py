@@ -177,7 +177,7 @@ def _tree(request: Request, _archive: Archive | None, package: TreePackage, _dra
     source = _replaced(package.source, request.sources.get(package.name))
     tree = fetch_tree(source, folder, cache)
     series = request.project.resolve(package.patches) if package.patches else None
-    root = patch_tree(tree, series, cache)
+    root = patch_tree(tree, series, cache, commit=source.commit)
     files = list(tree_files(root, exclude=package.exclude))
     for part in package.parts:
         place = fetch_tree(_replaced(part.source, request.sources.get(f"{package.name}/{part.at}")), folder, cache)

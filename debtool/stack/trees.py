@@ -121,8 +121,10 @@ def tree_digest(files: Sequence[TreeFile]) -> str:
     return total.hexdigest()
 
 
-def patch_tree(tree: Path, series: Path | None, cache: Path) -> Path:
+def patch_tree(tree: Path, series: Path | None, cache: Path, *, commit: str | None = None) -> Path:
     """Return ``tree`` with the quilt series in the folder ``series`` applied, as a copy kept in ``cache``.
+
+    ``commit`` says what the tree holds, if it came from git; else its files are read to find out.
 
     Raises:
         InputError: A patch of the series is missing or does not apply without fuzz.
@@ -131,7 +133,8 @@ def patch_tree(tree: Path, series: Path | None, cache: Path) -> Path:
     if series is None:
         return tree
     patches = _series(series)
-    key = hashlib.sha256(tree_digest(list(tree_files(tree, exclude=[".git"]))).encode())
+    identity = commit or tree_digest(list(tree_files(tree, exclude=[".git"])))
+    key = hashlib.sha256(identity.encode())
     for patch in patches:
         key.update(patch.read_bytes())
     destination = cache / "patched" / key.hexdigest()

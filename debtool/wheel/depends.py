@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -38,6 +39,10 @@ class Requiring(Protocol):
         """Its Requires-Dist entries."""
 
 
+# A stack's wheels repeat each other's requirements, and every one is read more than once.
+_requirement = cache(Requirement)
+
+
 def requirements(wheel: Requiring, target: Target, extras: Collection[str] = ()) -> list[Requirement]:
     """Return the requirements of ``wheel`` that hold on ``target``, with those of its ``extras``.
 
@@ -47,7 +52,7 @@ def requirements(wheel: Requiring, target: Target, extras: Collection[str] = ())
     parsed = []
     for text in wheel.requires:
         try:
-            parsed.append(Requirement(text))
+            parsed.append(_requirement(text))
         except InvalidRequirement as error:
             fix = "have the wheel rebuilt"
             raise InputError(

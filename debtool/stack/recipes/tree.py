@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from debtool.deb.control import Control
@@ -38,9 +39,13 @@ class TreeDraft(StackDraft):
     def _tree(self) -> TreePackage:
         return cast("TreePackage", self.package)
 
+    @cached_property
+    def _digest(self) -> str:
+        return tree_digest(self.files)
+
     def inputs(self) -> dict[str, str]:
         """Add the tree's contents and the templates."""
-        return {**super().inputs(), "tree": tree_digest(self.files), "templates": template_digest("tree")}
+        return {**super().inputs(), "tree": self._digest, "templates": template_digest("tree")}
 
     def emit(self, sink: Sink, build: Build) -> None:
         """Offer the tree and what runs it."""
