@@ -56,12 +56,26 @@ def _relative(text: str) -> str:
     return text
 
 
+def _placeholders(text: str) -> str:
+    try:
+        text.format(state="", tree="", venv="")
+    except (KeyError, IndexError, ValueError, AttributeError):
+        raise ValueError(f"{text!r} has a placeholder other than {{state}}, {{tree}} and {{venv}}") from None
+    return text
+
+
 RequirementText = Annotated[str, AfterValidator(_requirement)]
 VersionText = Annotated[str, AfterValidator(_version)]
 SpecifierText = Annotated[str, AfterValidator(_specifiers)]
 DistributionName = Annotated[str, AfterValidator(_distribution)]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._+-]+)+$")]
-RelativePath = Annotated[str, StringConstraints(pattern=r"^[^\n]+$"), AfterValidator(_relative)]
+RelativePath = Annotated[
+    str, AfterValidator(_relative), StringConstraints(pattern=r"^[A-Za-z0-9._+@-]+(/[A-Za-z0-9._+@-]+)*$")
+]
+FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*$")]
+# What a unit file and a shell script can both hold between quotes: systemd.syntax(7).
+ServiceText = Annotated[str, StringConstraints(pattern=r"^[^\n\"'\\%$`]*$"), AfterValidator(_placeholders)]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 # A relation on another package of the stack: "runtime", or "=forge-deps" for exactly the version of this release.
@@ -231,9 +245,9 @@ class Service(Strict):
 
     Attributes:
         script: The program, relative to the tree, run by the runtime's interpreter.
-        arguments: Its fixed arguments.
+        arguments: Its fixed arguments; ``{state}``, ``{tree}`` and ``{venv}`` stand for the folders of these names.
         cpu_arguments: Further arguments on targets without a GPU runtime.
-        environment: Its environment.
+        environment: Its environment, with the same placeholders.
         port: The TCP port that it answers on.
         port_option: The option that sets it.
         user: The system user that it runs as.
@@ -244,15 +258,15 @@ class Service(Strict):
     """
 
     script: RelativePath
-    arguments: tuple[Line, ...] = ()
-    cpu_arguments: tuple[Line, ...] = ()
-    environment: dict[str, str] = Field(default_factory=dict)
+    arguments: tuple[ServiceText, ...] = ()
+    cpu_arguments: tuple[ServiceText, ...] = ()
+    environment: dict[VariableName, ServiceText] = Field(default_factory=dict)
     port: Annotated[int, Field(ge=1, le=65535)]
-    port_option: Line = "--port"
+    port_option: ServiceText = "--port"
     user: Word
     groups: tuple[Word, ...] = ()
     writable: tuple[RelativePath, ...] = ()
-    precious: tuple[RelativePath, ...] = ()
+    precious: tuple[FolderName, ...] = ()
     start_timeout: Annotated[int, Field(gt=0)] = 900
 
 

@@ -150,6 +150,12 @@ def test_a_missing_key_is_told_with_the_line_of_its_table(gone: str, table: str,
         ('at = "two"', 'at = "../two"', "package[2].parts[2].at", "is no path below"),
         ('maintainer = "Ada <ada@example.org>"', 'maintainer = "Ada"', "maintainer", "should match pattern"),
         ('name = "torch"', 'name = "-torch"', "artefact[1].name", "'-torch' is no distribution name"),
+        ("port = 8080", 'port = 1\narguments = ["{sate}"]', "package[2].service.arguments[1]", "other than {state}"),
+        ("port = 8080", 'port = 1\narguments = ["$HOME"]', "package[2].service.arguments[1]", "should match pattern"),
+        ("port = 8080", 'port = 1\nprecious = ["a/b"]', "package[2].service.precious[1]", "should match pattern"),
+        ("port = 8080", 'port = 1\nwritable = ["a b"]', "package[2].service.writable[1]", "should match pattern"),
+        ("port = 8080", "port = 1\nenvironment.A = 'x\"'", "package[2].service.environment.A", "should match pattern"),
+        ("port = 8080", "port = 1\nenvironment.A-B = ''", "package[2].service.environment.A-B", "should match pattern"),
         ('{ path = "app" }', '{ git = "x" }', "package[2].source", "a source with git has commit beside it"),
         ('{ path = "app" }', "{}", "package[2].source", "exactly one of git, path, url and debian"),
     ],
@@ -157,7 +163,7 @@ def test_a_missing_key_is_told_with_the_line_of_its_table(gone: str, table: str,
 def test_a_wrong_value_is_told_with_its_line(good: str, bad: str, field: str, problem: str) -> None:
     text = changed(good, bad)
     [issue] = issues(text)
-    wrong = next(line for line in bad.splitlines() if line)
+    wrong = bad.strip().splitlines()[-1] if bad.startswith("port") else bad.splitlines()[0]
     assert (issue.line, issue.field) == (line_of(text, wrong), field)
     assert problem in issue.problem
 
