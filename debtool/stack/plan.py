@@ -103,7 +103,8 @@ def plan_packages(drafts: Iterable[Draft], history: History, suite: str, date: i
     """Choose a version for every draft.
 
     An equal input key reuses the published version; else the revision is the smallest above every published one of the
-    same upstream version and target.
+    same upstream version and target. A change that is taken back is a new revision where the suite has a higher one:
+    apt never goes back by itself.
 
     Raises:
         InputError: Two drafts have one name, or they depend on each other in a circle.
@@ -114,10 +115,10 @@ def plan_packages(drafts: Iterable[Draft], history: History, suite: str, date: i
     for draft in _in_order(drafts):
         key = draft.key(versions)
         published = current.get(draft.name)
-        version, known = _choose_version(draft, key, history.versions(draft.name))
+        previous = DebianVersion(published.version) if published else None
+        version, known = _choose_version(draft, key, history.versions(draft.name), previous)
         versions[draft.name] = version
         build = Build(version, {name: versions[name] for name in draft.exact}, date, key)
-        previous = DebianVersion(published.version) if published else None
         action: Action = "build"
         if known:
             action = "keep" if previous == version else "reuse"
@@ -128,7 +129,13 @@ def plan_packages(drafts: Iterable[Draft], history: History, suite: str, date: i
 
 
 def _in_order(drafts: Iterable[Draft]) -> list[Draft]:
-    waiting = {draft.name: draft for draft in sorted(drafts, key=lambda draft: draft.name)}
+    waiting: dict[str, Draft] = {}
+    for draft in sorted(drafts, key=lambda draft: draft.name):
+        if draft.name in waiting:
+            raise InputError(
+                Issue(f"two packages are called {draft.name}", fix="rename the stack's package of that name")
+            )
+        waiting[draft.name] = draft
     ordered: dict[str, Draft] = {}
     while waiting:
         ready = [draft for draft in waiting.values() if all(name in ordered for name in draft.exact)]
@@ -142,17 +149,24 @@ def _in_order(drafts: Iterable[Draft]) -> list[Draft]:
     return list(ordered.values())
 
 
-def _choose_version(draft: Draft, key: str, published: Sequence[Published]) -> tuple[DebianVersion, bool]:
+def _choose_version(
+    draft: Draft, key: str, published: Sequence[Published], previous: DebianVersion | None
+) -> tuple[DebianVersion, bool]:
+    """Return the version of ``draft``, and whether it is published."""
     tag, suffix = draft.target.tag, draft.stack.suffix
-    number = 1
-    for package in published:
-        if package.input_key == key:
-            return DebianVersion(package.version), True
-        version = DebianVersion(package.version)
-        taken = revision_number(package.version)
-        if version == with_revision(draft.upstream, taken, tag, suffix):
-            number = max(number, taken + 1)
-    return with_revision(draft.upstream, number, tag, suffix), False
+    versions = [DebianVersion(package.version) for package in published]
+    same = [version for version, package in zip(versions, published, strict=True) if package.input_key == key]
+    if same:
+        best = max(same)
+        if previous is None or previous.upstream != best.upstream or best >= previous:
+            return best, True
+    numbers = [revision_number(str(version)) for version in versions]
+    taken = [
+        number
+        for version, number in zip(versions, numbers, strict=True)
+        if version == with_revision(draft.upstream, number, tag, suffix)
+    ]
+    return with_revision(draft.upstream, max(taken, default=0) + 1, tag, suffix), False
 
 
 def _why(draft: Draft, action: Action, previous: DebianVersion | None, history: History) -> str:
