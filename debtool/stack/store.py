@@ -30,7 +30,7 @@ class Store:
 
     def has(self, package: PlannedPackage) -> bool:
         """Return whether the package was built from the same inputs, with the same version."""
-        record = self._record(self.path(package))
+        record = _read(self._record_path(self.path(package)))
         return record is not None and record.get("key") == package.build.key and self.path(package).is_file()
 
     def keep(self, package: PlannedPackage, built: Built) -> None:
@@ -54,19 +54,21 @@ class Store:
         """Return the recorded inputs of ``name`` in ``version``."""
         plain = version.partition(":")[2] or version
         for path in sorted(self.folder.glob(f"{name}_{plain}_*.deb.json")):
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if record["version"] == version:
+            record = _read(path)
+            if record is not None and record.get("version") == version:
                 inputs: Mapping[str, str] = record["inputs"]
                 return inputs
         return None
 
-    def _record(self, path: Path) -> dict[str, Any] | None:
-        try:
-            record: dict[str, Any] = json.loads(self._record_path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return record
-
     @staticmethod
     def _record_path(path: Path) -> Path:
         return path.with_name(f"{path.name}.json")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return a record; a damaged one counts as missing."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
