@@ -21,6 +21,7 @@ _COMMANDS = {
     "build": ("release", "Build the packages of a release without publishing."),
     "release": ("release", "Build what changed and publish it to a channel."),
     "prove": ("prove", "Install a release in a throwaway root and see it answer."),
+    "lint": ("lint", "Check packages with lintian, against Debian Policy."),
     "wheel": ("wheel", "Turn single wheels into packages."),
     "repo": ("repo", "The apt archive: make, fill, publish, check, serve."),
     "doctor": ("doctor", "Diagnose this machine."),
