@@ -95,9 +95,16 @@ def fetch(
             result[entry.name] = path
         else:
             missing.append(entry)
+    absent: list[LockedArtefact] = []
+    for artefact in artefacts:
+        at_hand = _artefact_at_hand(artefact, target, cache, given.get(artefact.name))
+        if at_hand is None:
+            absent.append(artefact)
+        else:
+            result[artefact.name] = at_hand
     jobs: list[Callable[[], dict[NormalizedName, Path]]] = [
         lambda entry=artefact: {entry.name: _fetch_artefact(entry, target, cache, given.get(entry.name))}  # type: ignore[misc]
-        for artefact in artefacts
+        for artefact in absent
     ]
     jobs += [lambda group=group: _fetch_group(group, target, cache) for group in _groups(missing)]  # type: ignore[misc]
     issues: list[Issue] = []
@@ -144,18 +151,26 @@ def _fetch_group(group: Sequence[LockedFile], target: Target, cache: FileCache) 
     return result
 
 
-def _fetch_artefact(entry: LockedArtefact, target: Target, cache: FileCache, place: str | None) -> Path:
+def _note(entry: LockedArtefact, target: Target, cache: FileCache, place: str | None) -> Path:
+    """Return where it is noted which file an external wheel is: it is remembered by where it was looked for."""
+    key = hashlib.sha256(f"{entry} {target.python} {place or ''}".encode()).hexdigest()
+    return cache.folder / "external" / f"{key}.json"
+
+
+def _artefact_at_hand(entry: LockedArtefact, target: Target, cache: FileCache, place: str | None) -> Path | None:
+    """Return the artefact's wheel if it is a local file, or was fetched before."""
     if place is not None and "://" not in place:
         path = Path(place)
         return _matching_wheel(entry, sorted(path.glob("*.whl")) if path.is_dir() else [path], target, place)
-    # An external wheel without a pinned hash is remembered by where it was looked for.
-    key = hashlib.sha256(f"{entry} {target.python} {place or ''}".encode()).hexdigest()
-    note = cache.folder / "external" / f"{key}.json"
-    if note.is_file():
-        known = json.loads(note.read_text())
-        path = cache.path(known["sha256"], known["file"])
-        if path.is_file():
-            return path
+    note = _note(entry, target, cache, place)
+    if not note.is_file():
+        return None
+    known = json.loads(note.read_text())
+    path = cache.path(known["sha256"], known["file"])
+    return path if path.is_file() else None
+
+
+def _fetch_artefact(entry: LockedArtefact, target: Target, cache: FileCache, place: str | None) -> Path:
     with cache.scratch() as scratch:
         is_wheel = place is not None and place.partition("#")[0].endswith(".whl")
         line = f"{entry.name} @ {place}" if is_wheel else f"{entry.name}=={entry.version}"
@@ -170,6 +185,7 @@ def _fetch_artefact(entry: LockedArtefact, target: Target, cache: FileCache, pla
         if entry.sha256 is not None:
             _check_hash(wheel, entry.sha256)
         kept = cache.keep(wheel, digest)
+    note = _note(entry, target, cache, place)
     note.parent.mkdir(exist_ok=True)
     temporary = note.with_name(f".{note.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps({"sha256": digest, "file": kept.name}))
