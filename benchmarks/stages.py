@@ -4,7 +4,7 @@
 
 Every stage is a run of the program itself, measured from outside by the kernel's own accounting: wall seconds, user and
 system seconds of it and its children, and the peak resident memory of the largest of those processes. ``--cold`` begins
-with an empty cache; without it, downloads and compiled companions are taken from ``--cache``. The archive, and the store
+with an empty cache; without it, downloads and compiled companions are taken from ``--cache``. The archive and the store
 of built packages, are always new.
 """
 
