@@ -10,6 +10,7 @@ It is no security boundary: what runs inside is root and shares the host's netwo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -37,6 +38,9 @@ CLEAN_ENVIRONMENT: Mapping[str, str] = {
 }
 
 _MAX_LINKS = 40  # as path_resolution(7)
+
+# Below /proc/PID, and nsenter's option for each. The network's is shared with the host.
+_NAMESPACES = {"ns/mnt": "mount", "ns/pid": "pid", "ns/ipc": "ipc", "ns/uts": "uts"}
 
 # Run by the holder as PID 1 of its namespaces, in the instance's folder; $1 is the image, $2 is "overlay" or "copy".
 # The first line is the PID as the host sees it (/proc is still the host's there). It ignores SIGCHLD, so that the
@@ -74,8 +78,8 @@ mount -t tmpfs -o mode=1777,nosuid,nodev tmp root/tmp
 mount -t tmpfs -o mode=755,nosuid,nodev run root/run
 mkdir -m 1777 root/run/lock
 hostname root
-# Said from inside only: before the chroot, /proc/PID/root is the host's own root.
-exec env --ignore-signal=CHLD chroot root /bin/sh -c 'echo "$1"; exec /bin/cat' hold "$pid"
+echo "$pid"
+exec env --ignore-signal=CHLD chroot root /bin/cat
 """
 
 
@@ -157,15 +161,17 @@ class Root:
             text=True,
         )
         self._daemons: list[Daemon] = []
-        self._pid = _pipe(self._holder.stdout).readline().strip()
-        if not self._pid:
+        self._handles: dict[str, int] = {}
+        pid = _pipe(self._holder.stdout).readline().strip()
+        # Before the chroot, the holder's root is the host's: it is inside when cat says what it hears.
+        if not pid or not self._hears():
             reason = _pipe(self._holder.stderr).read().strip()
             self.close()
             raise OutsideError(
                 Issue(f"a throwaway root could not be mounted: {reason}", fix="allow mounts here (CAP_SYS_ADMIN)")
             )
         try:
-            self._make_sure_it_is_apart()
+            self._take_hold(pid)
             self._adopt_name_service()
         except BaseException:
             self.close()
@@ -184,14 +190,38 @@ class Root:
         for daemon in self._daemons:
             daemon.stop()
         self._daemons.clear()
+        for handle in self._handles.values():
+            os.close(handle)
+        self._handles.clear()
         # communicate() ends the holder's input, which ends the holder, which is PID 1 of everything inside.
         self._holder.communicate()
 
-    def _make_sure_it_is_apart(self) -> None:
-        """Everything that is written through `path` would be written into the host otherwise."""
-        inside, host = Path(f"/proc/{self._pid}/root/").stat(), Path("/").stat()
-        if (inside.st_dev, inside.st_ino) == (host.st_dev, host.st_ino):
-            raise AssertionError("the root's process is still in the host's root")
+    def _hears(self) -> bool:
+        with contextlib.suppress(BrokenPipeError):
+            print("inside", file=_pipe(self._holder.stdin), flush=True)
+        return _pipe(self._holder.stdout).readline() == "inside\n"
+
+    def _take_hold(self, pid: str) -> None:
+        """Open the holder's root and namespaces, once, and make sure that none of them is the host's.
+
+        From then on the process number is not used: were the holder to die, its number could become another
+        process's, and its root the host's.
+        """
+        for name in ("root", *_NAMESPACES):
+            self._handles[name] = os.open(f"/proc/{pid}/{name}", os.O_RDONLY)
+            ours, host = os.fstat(self._handles[name]), Path(f"/proc/self/{name}").stat()
+            if (ours.st_dev, ours.st_ino) == (host.st_dev, host.st_ino):
+                raise AssertionError(f"the holder of a throwaway root is still in the host's {name}")
+
+    def _handle(self, name: str) -> str:
+        """Return a path by which this process and those it starts reach the root, or one of its namespaces.
+
+        Raises:
+            InputError: The root is closed.
+        """
+        if name not in self._handles:
+            raise InputError(Issue("the throwaway root is closed", fix="use it within its context"))
+        return f"/proc/{os.getpid()}/fd/{self._handles[name]}"
 
     def _adopt_name_service(self) -> None:
         self.path("/etc/resolv.conf").write_bytes(Path("/etc/resolv.conf").read_bytes())
@@ -203,7 +233,7 @@ class Root:
         Symbolic links are followed as they are inside, never into the host (``openat2(2)``, ``RESOLVE_IN_ROOT``);
         parts that do not exist yet are taken literally.
         """
-        base = Path(f"/proc/{self._pid}/root")
+        base = Path(self._handle("root"))
         resolved: list[str] = []
         ahead = deque(part for part in inside.split("/") if part not in ("", "."))
         links = 0
@@ -320,9 +350,9 @@ class Root:
         return daemon
 
     def _enter(self, command: Sequence[str], user: str | None, folder: str = "/") -> list[str]:
-        enter = ["nsenter", "--target", self._pid, "--mount", "--pid", "--ipc", "--uts", "--root", "--wd"]
         # By full path: the environment that it gets need not have PATH.
-        enter[0] = shutil.which(enter[0]) or enter[0]
+        enter = [shutil.which("nsenter") or "nsenter", *(f"--{_NAMESPACES[n]}={self._handle(n)}" for n in _NAMESPACES)]
+        enter += [f"--root={self._handle('root')}", f"--wd={self._handle('root')}"]
         if user is not None:
             account = self.user(user)
             command = ["setpriv", f"--reuid={account.uid}", f"--regid={account.gid}", "--init-groups", "--", *command]

@@ -116,6 +116,7 @@ class TestRoot:
             ["sh", "-c", "ln -s /etc/hostname /root/absolute; ln -s ../../../../etc /root/up; ln -s loop /root/loop"]
         )
         top = root.path("/")
+        assert top.stat().st_ino != Path("/").stat().st_ino
         assert root.path("/root/absolute") == top / "etc/hostname"
         assert root.path("/root/up/passwd") == top / "etc/passwd"
         assert root.path("/../../etc") == top / "etc"
@@ -188,6 +189,37 @@ def _runs(argument: str) -> bool:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return False
+
+
+@pytest.mark.root
+def test_a_root_is_never_handed_out_before_it_is_apart(bookworm: RootImage) -> None:
+    # The holder's root is the host's until it changes it: what is written then would be written into the host.
+    before = Path("/etc/hosts").stat()
+    for _ in range(30):
+        with bookworm.instance() as root:
+            root.path("/etc/only-inside").touch()
+            assert not Path("/etc/only-inside").exists()
+            assert root.run(["ls", "/etc/only-inside"]).stdout == "/etc/only-inside\n"
+    assert Path("/etc/hosts").stat() == before
+
+
+@pytest.mark.root
+def test_after_the_holders_death_nothing_reaches_the_host(bookworm: RootImage) -> None:
+    with bookworm.instance() as root:
+        root._holder.kill()
+        root._holder.wait()
+        with pytest.raises(OutsideError):
+            root.run(["true"])
+        assert root.path("/").stat().st_ino != Path("/").stat().st_ino
+
+
+@pytest.mark.root
+def test_a_closed_root_is_not_used(bookworm: RootImage) -> None:
+    with bookworm.instance() as root:
+        pass
+    for use in (lambda: root.path("/etc"), lambda: root.run(["true"])):
+        with pytest.raises(InputError, match="closed"):
+            use()
 
 
 @pytest.mark.root
