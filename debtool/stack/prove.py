@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from debtool.build.root import describe_status
 from debtool.model.errors import DebtoolError, FindingsError, Issue
 from debtool.model.names import wheel_package
 from debtool.stack.service import start_service
@@ -26,6 +27,9 @@ _BOOKKEEPING = re.compile(
     r"/(var/(lib/(apt|dpkg)|cache/(apt|debconf|ldconfig)|log)/.*|etc/(passwd|shadow|group|gshadow|subuid|subgid)-)"
 )
 _KIB = 1024
+# With what came for it alone, be it only recommended or suggested by what stays: apt-get(8), apt.conf(5).
+_KEEP_NOTHING = [f"--option=APT::AutoRemove::{kind}Important=false" for kind in ("Recommends", "Suggests")]
+_PURGE = ["apt-get", "purge", "--yes", "--autoremove", *_KEEP_NOTHING]
 # `apt-get --print-uris`: 'URI' file-name size hash.
 _FETCH = re.compile(r"'(?P<uri>[^']+)' \S+ (?P<size>[0-9]+) ", re.MULTILINE)
 
@@ -152,13 +156,10 @@ def prove(claim: Claim, image: RootImage, log: Path, watch: Callable[[Step], Non
                 seen.append(verify_with_dpkg(root, ours))
             with step("Python sees the full set") as seen:
                 seen.append(verify_with_pip(root, claim.venv, claim.prefix, ours))
-            with step("removing and purging it leaves nothing behind") as seen:
+            with step("purging it leaves nothing behind") as seen:
                 # What the service has made is the user's, and goes on the user's word only: debian-templates/tree.
                 root.path(f"/var/lib/{claim.package}/purge-everything").touch()
-                root.run(["apt-get", "remove", "--yes", *ours])
-                # What keeps configuration only: the others are unknown to apt now, their archive went with its keyring.
-                root.run(["apt-get", "purge", "--yes", *_with_status(root, "config-files")])
-                root.run(["apt-get", "autoremove", "--purge", "--yes"])
+                root.run([*_PURGE, *ours])
                 seen.append(verify_nothing_left(files, list_files(root)))
     except _StepFailedError:
         pass
@@ -179,7 +180,10 @@ def refuse_without_key(root: Root, stanza: str) -> str:
     done = root.run(["apt-get", "update", "--error-on=any"], check=False)
     refusals = [line for line in done.stderr.splitlines() if "not signed" in line or "NO_PUBKEY" in line]
     if done.returncode == 0 or not refusals:
-        raise _finding(f"apt-get update took an archive without its key, or failed otherwise:\n{done.stderr}")
+        raise _finding(
+            "apt-get update took an archive without its key, or failed otherwise: "
+            f"it {describe_status(done.returncode)}\n{done.stdout}{done.stderr}"
+        )
     return refusals[0]
 
 

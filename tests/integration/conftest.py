@@ -1,14 +1,15 @@
-"""A small stack of one's own, as `debtool init` makes it, in two versions; and a Debian 12 with Python for it."""
+"""Released stacks: a small one of one's own, as `debtool init` makes it, and the whole first stack."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from debtool.build.image import USUAL_PACKAGES, RootImage
-from tests.support.stacks import ServedStack, debtool
+from tests.support.stacks import REPOSITORY, ServedStack, debtool
 from tests.support.wheels import TinyWheels
 
 if TYPE_CHECKING:
@@ -104,3 +105,21 @@ def installed(acme: ServedStack, bookworm_with_python: RootImage) -> Iterator[Ro
 def install(root: Root, stack: ServedStack) -> None:
     """Paste what a user pastes."""
     root.run(["sh", "-e"], stdin="\n".join(stack.claim().lines))
+
+
+@pytest.fixture(scope="session")
+def full_stack(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[ServedStack]:
+    """The stack without Forge's own tree, which is no Python package and lies outside every index."""
+    folder = tmp_path_factory.mktemp("full")
+    repository = REPOSITORY / "repo"
+    shutil.copy(repository / "archive.toml", folder)
+    shutil.copytree(repository / "locks", folder / "locks")
+    text = (repository / "cheesegrater.toml").read_text()
+    text, trees = re.subn(
+        r'^\[\[package\]\]\nrecipe = "tree"\n.*?(?=^\[\[package\]\]|\Z)', "", text, flags=re.MULTILINE | re.DOTALL
+    )
+    assert trees == 1
+    (folder / "stack.toml").write_text(text)
+    with ServedStack(folder / "stack.toml", folder / "public", cache) as stack:
+        stack.release()
+        yield stack
