@@ -19,6 +19,10 @@ _LICENCE_FILE = re.compile(
     r"(?:^|/)(?:licen[cs]es?|license_files|copying|copyright|notices?|authors)(?=$|[./_-])", re.IGNORECASE
 )
 _NOTICE = re.compile(r"^\W*((?:copyright|\(c\)|\N{COPYRIGHT SIGN}).*\b(?:19|20)\d\d\b.*)$", re.IGNORECASE)
+_NOTICE_WITHOUT_YEAR = re.compile(
+    r"^\W*(Copyright\s+(?:\([cC]\)|\N{COPYRIGHT SIGN})\s+(?![\[{<]).+"
+    r"|Copyright\s+(?=.*\b(?:authors|contributors|developers|project|team)\b).+)$"
+)
 _NOTICE_LIMIT = 60
 
 _COMMON_FOLDER = "/usr/share/common-licenses"
@@ -132,14 +136,13 @@ def _point_to_common(text: str) -> str:
 
 
 def _notices(texts: Iterable[str]) -> list[str]:
-    """Return the copyright notices in the licence files, each once."""
-    found: dict[str, None] = {}
-    for text in texts:
-        for line in text.splitlines():
-            if notice := _NOTICE.match(line):
-                words = " ".join(notice[1].split())
-                found[re.sub(r"^(?:copyright|\(c\)|[:\N{COPYRIGHT SIGN}])\s*", "", words, flags=re.IGNORECASE)] = None
-    notices = list(found)
+    """Return the copyright notices in the licence files, each once: those with a year, else those without."""
+    lines = [line for text in texts for line in text.splitlines()]
+    for pattern in (_NOTICE, _NOTICE_WITHOUT_YEAR):
+        if found := [" ".join(notice[1].split()) for line in lines if (notice := pattern.match(line))]:
+            break
+    mark = re.compile(r"^(?:(?:copyright|\(c\)|[:\N{COPYRIGHT SIGN}])\s*)+", re.IGNORECASE)
+    notices = list(dict.fromkeys(mark.sub("", words) for words in found))
     if len(notices) > _NOTICE_LIMIT:
         notices[_NOTICE_LIMIT:] = [f"and {len(notices) - _NOTICE_LIMIT} more, named in the texts below"]
     return notices

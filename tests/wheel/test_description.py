@@ -131,6 +131,21 @@ def test_the_copyright_file_is_machine_readable(handmade: HandMadeWheels) -> Non
     assert "Permission is granted." in licence
 
 
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [
+        ("Copyright (c) Some Body and others", "Some Body and others"),
+        ("   Copyright the-thing contributors", "the-thing contributors"),
+        ("Copyright (c) Some Body\n(c) 2019 Any Body", "2019 Any Body"),
+        ("Copyright [yyyy] [name of copyright owner]", "the authors of Demo.Pkg"),
+        ("Copyright (c) <owner>\nCopyright notices must stay.", "the authors of Demo.Pkg"),
+    ],
+)
+def test_who_has_the_copyright(handmade: HandMadeWheels, licence: str, expected: str) -> None:
+    text = copyright_file(handmade.open({f"{handmade.info}/licenses/LICENSE": licence.encode()}))
+    assert f"\nCopyright: {expected}\nLicense: " in text
+
+
 def test_licences_that_every_system_has_are_pointed_to(handmade: HandMadeWheels) -> None:
     text = copyright_file(
         handmade.open({f"{handmade.info}/licenses/LICENSE": b"Before\n\n" + APACHE.encode() + b"After\n"})

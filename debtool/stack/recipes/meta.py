@@ -10,6 +10,7 @@ from debtool.stack.draft import Build, StackDraft
 
 if TYPE_CHECKING:
     from debtool.deb.contents import Contents
+    from debtool.deb.lintian import Trait
     from debtool.deb.payload import Sink
 
 
@@ -21,6 +22,10 @@ class MetaDraft(StackDraft):
 
     def emit(self, sink: Sink, build: Build) -> None:
         """Offer nothing."""
+
+    def traits(self) -> frozenset[Trait]:
+        """Return that it is a set, which lintian must be told about."""
+        return frozenset({"set"})
 
     def control(self, build: Build, contents: Contents) -> Control:  # noqa: ARG002
         """Return the control information."""
