@@ -27,10 +27,12 @@ class Settings:
     Attributes:
         config: The stack file.
         cache: Where wheels, trees and built packages are kept.
+        data: Where archives of the stacks that debtool brings are kept when it is installed.
     """
 
     config: Path
     cache: Path
+    data: Path
 
     @classmethod
     def from_options(cls, config: Path | None, cache: Path | None, environment: Mapping[str, str]) -> Settings:
@@ -43,7 +45,8 @@ class Settings:
         if cache is None:
             home = environment.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
             cache = Path(home, "debtool")
-        return cls(config, cache.absolute())
+        data = Path(environment.get("XDG_DATA_HOME") or Path("~/.local/share").expanduser(), "debtool")
+        return cls(config, cache.absolute(), data)
 
     @cached_property
     def project(self) -> Project:
@@ -71,9 +74,16 @@ class Settings:
         return name or self.project.archive_definition().channels[-1]
 
     def archive_directory(self, given: Path | None) -> Path:
-        """Return the archive's public folder: ``given``, else what the stack says."""
+        """Return the archive's public folder: ``given``, else what the stack says.
+
+        The stacks that an installed debtool brings have theirs among the user's data.
+        """
+        from debtool.model.shipped import is_installed  # noqa: PLC0415
+
         if given is not None:
             return given.absolute()
+        if is_installed(self.project.file):
+            return self.data / self.project.stack.public
         return self.project.resolve(self.project.stack.public)
 
 

@@ -37,6 +37,8 @@ def lock(settings: Settings, target_name: str | None, dry_run: bool, as_json: bo
     project = settings.project
     target = settings.target(target_name)
     path = project.lock_file(target)
+    if not dry_run:
+        _check_writable(path)
     old = parse_lock(path.read_text(encoding="utf-8"), path) if path.is_file() else None
     new = resolve(project.stack, target)
     changes = _changes(old, new)
@@ -58,6 +60,22 @@ def _changes(old: Lock | None, new: Lock) -> list[dict[str, str | None]]:
     after = {str(name): str(version) for name, version in new.versions.items()}
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     return [{"distribution": name, "old": before.get(name), "new": after.get(name)} for name in names]
+
+
+def _check_writable(path: Path) -> None:
+    """Raise ``InputError`` before the work is done if the lock could not be kept."""
+    from debtool.model.errors import InputError, Issue  # noqa: PLC0415
+    from debtool.model.shipped import is_installed  # noqa: PLC0415
+
+    folder = next(folder for folder in path.parents if folder.exists())
+    if is_installed(path):
+        problem = "belongs to debtool's installation"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        problem = "cannot be written"
+    else:
+        return
+    fix = "work on a stack of your own: debtool init DIR, or copy this one; or try --dry-run"
+    raise InputError(Issue(problem, file=path, fix=fix))
 
 
 def _write(path: Path, text: str) -> None:

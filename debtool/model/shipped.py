@@ -7,6 +7,11 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
+def is_installed(path: Path) -> bool:
+    """Return whether ``path`` belongs to an installed debtool's own data, which nothing is written to."""
+    return path.resolve().is_relative_to(_PACKAGE / "_shipped")
+
+
 def shipped(name: str) -> Path:
     """Return the folder or file of debtool's own that is called ``name``: ``debian-templates``, ``repo/demo.toml`` ….
 

@@ -50,11 +50,34 @@ def assemble(request: Request, archive: Archive | None, watcher: Watcher) -> lis
         DebtoolError: An input is missing or wrong; every such problem of one kind is told at once.
     """
     stack, target = request.project.stack, request.target
+    _check_sources(request)
     wheels = gather_wheels(request, watcher)
     drafts: list[Draft] = list(wheel_drafts(stack, target, wheels, bytecode=request.bytecode, locked=True))
     for package in stack.package:
         drafts.append(_RECIPES[package.recipe](request, archive, package, drafts))
     return drafts
+
+
+def _check_sources(request: Request) -> None:
+    """Raise ``InputError`` for a replaced source that nothing of the stack takes: a misspelt name must not go by."""
+    stack, target = request.project.stack, request.target
+    known = list(stack.artefacts_for(target.name))
+    for package in stack.package:
+        if package.recipe == "tree":
+            known += [package.name, *(f"{package.name}/{part.at}" for part in package.parts)]
+    if target.rocm is not None:
+        known.append("rocm-key")
+    issues = [
+        Issue(
+            f"nothing of stack {stack.name} for {target.name} is called {name!r}",
+            field="--source",
+            fix=f"one of {', '.join(known)}" if known else "leave it out",
+        )
+        for name in request.sources
+        if name not in known
+    ]
+    if issues:
+        raise InputError(*issues)
 
 
 def wheel_drafts(
