@@ -228,7 +228,7 @@ def _issue(deb: Path, finding: Finding) -> Issue:
     problem = f"{finding.severity} {finding.tag}"
     if finding.reason is not None:
         problem = f"overrides {finding.tag}, which must never be overridden"
-    return Issue(problem, file=deb, field=finding.what or None, fix=f"see: lintian-explain-tags {finding.tag}")
+    return Issue(problem, file=deb, field=finding.what or None, fix=f"lintian-explain-tags {finding.tag} tells how")
 
 
 def _hash(deb: Path) -> str:

@@ -12,6 +12,7 @@ from debtool.deb.documents import add_text, debian_changelog, documentation
 from debtool.deb.writer import write_deb
 from debtool.model.errors import InputError, OutsideError
 from debtool.stack.lint import Finding, Lintian
+from tests.support.drafts import Notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,19 +51,6 @@ class Files:
         documentation(sink, self.name, copyright_text=COPYRIGHT, changelog=changelog)
 
 
-class Told:
-    """A watcher that notes what it is told."""
-
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-
-    def stage(self, name: str, total: int | None) -> None:
-        assert (name, total) == ("lint", total)
-
-    def step(self, what: str) -> None:
-        self.steps.append(what)
-
-
 def build(folder: Path, name: str, texts: Mapping[str, str], compression: Compression = "zstd") -> Path:
     path = folder / f"{name}_1.0-1~test_all.deb"
     control = Control({"Package": name, **FIELDS})
@@ -79,7 +67,7 @@ def test_a_package_without_fault_has_no_findings_in_either_compression(tmp_path:
     debs = [
         build(tmp_path, f"good-{kind}", {f"/usr/share/good-{kind}/a": "a\n"}, kind) for kind in get_args(Compression)
     ]
-    told = Told()
+    told = Notes()
     verdicts = lintian.judge(debs, jobs=2, watcher=told)
     assert [verdict.findings for verdict in verdicts] == [(), ()]
     assert [verdict.deb for verdict in verdicts] == debs
@@ -88,7 +76,7 @@ def test_a_package_without_fault_has_no_findings_in_either_compression(tmp_path:
 
 def test_errors_and_warnings_are_told_apart(tmp_path: Path, lintian: Lintian) -> None:
     deb = build(tmp_path, "bad", {"/usr/local/bin/bad": "bad\n", "/usr/share/bad/.gitignore": "x\n"})
-    (verdict,) = lintian.judge([deb], jobs=1, watcher=Told())
+    (verdict,) = lintian.judge([deb], jobs=1, watcher=Notes())
     errors = [str(issue) for issue in verdict.errors()]
     assert any(f"{deb}: usr/local/bin/bad: error file-in-usr-local" in error for error in errors)
     assert any("lintian-explain-tags file-in-usr-local" in error for error in errors)
@@ -99,7 +87,7 @@ def test_errors_and_warnings_are_told_apart(tmp_path: Path, lintian: Lintian) ->
 def test_an_override_counts_with_its_reason(tmp_path: Path, lintian: Lintian) -> None:
     override = "# Nobody has git here.\ntold: package-contains-vcs-control-file\n"
     texts = {"/usr/share/told/.gitignore": "x\n", "/usr/share/lintian/overrides/told": override}
-    (verdict,) = lintian.judge([build(tmp_path, "told", texts)], jobs=1, watcher=Told())
+    (verdict,) = lintian.judge([build(tmp_path, "told", texts)], jobs=1, watcher=Notes())
     assert [finding.reason for finding in verdict.findings] == ["Nobody has git here."]
     assert (verdict.errors(), verdict.warnings()) == ((), ())
 
@@ -107,7 +95,7 @@ def test_an_override_counts_with_its_reason(tmp_path: Path, lintian: Lintian) ->
 def test_an_override_of_what_must_never_be_overridden_is_an_error(tmp_path: Path, lintian: Lintian) -> None:
     override = "# Let me.\nlet-me: dir-or-file-in-opt\n"
     texts = {"/opt/let-me": "x\n", "/usr/share/lintian/overrides/let-me": override}
-    (verdict,) = lintian.judge([build(tmp_path, "let-me", texts)], jobs=1, watcher=Told())
+    (verdict,) = lintian.judge([build(tmp_path, "let-me", texts)], jobs=1, watcher=Notes())
     assert ["must never be overridden" in issue.problem for issue in verdict.errors()] == [True]
 
 
@@ -115,12 +103,12 @@ def test_a_verdict_is_kept_until_package_lintian_or_profile_are_others(
     tmp_path: Path, lintian: Lintian, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deb = build(tmp_path, "kept", {"/usr/share/kept/.gitignore": "x\n"})
-    verdicts = lintian.judge([deb], jobs=1, watcher=Told())
+    verdicts = lintian.judge([deb], jobs=1, watcher=Notes())
     assert verdicts[0].findings == (
         Finding("package-contains-vcs-control-file", "warning", "usr/share/kept/.gitignore"),
     )
     monkeypatch.setenv("PATH", str(tmp_path))
-    told = Told()
+    told = Notes()
     assert lintian.judge([deb], jobs=1, watcher=told) == verdicts
     assert told.steps == []
     for other in (
@@ -129,19 +117,19 @@ def test_a_verdict_is_kept_until_package_lintian_or_profile_are_others(
         Lintian("debian", tmp_path / "elsewhere", lintian.version),
     ):
         with pytest.raises(FileNotFoundError):
-            other.judge([deb], jobs=1, watcher=Told())
+            other.judge([deb], jobs=1, watcher=Notes())
     build(tmp_path, "kept", {})
     with pytest.raises(FileNotFoundError):
-        lintian.judge([deb], jobs=1, watcher=Told())
+        lintian.judge([deb], jobs=1, watcher=Notes())
 
 
 def test_what_is_no_package_is_told(tmp_path: Path, lintian: Lintian) -> None:
     garbage = tmp_path / "garbage_1_all.deb"
     garbage.write_bytes(gzip.compress(b"no package"))
     with pytest.raises(InputError, match=r"garbage_1_all\.deb: lintian cannot read the package"):
-        lintian.judge([garbage], jobs=1, watcher=Told())
+        lintian.judge([garbage], jobs=1, watcher=Notes())
     with pytest.raises(InputError, match="No such file"):
-        lintian.judge([tmp_path / "missing_1_all.deb"], jobs=1, watcher=Told())
+        lintian.judge([tmp_path / "missing_1_all.deb"], jobs=1, watcher=Notes())
 
 
 def test_lintian_itself_may_be_missing_or_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +143,7 @@ def test_lintian_itself_may_be_missing_or_fail(tmp_path: Path, monkeypatch: pyte
         Lintian.find("debian", tmp_path)
     deb = build(tmp_path, "any", {})
     with pytest.raises(OutsideError, match="it broke"):
-        Lintian("debian", tmp_path / "cache", "1").judge([deb], jobs=1, watcher=Told())
+        Lintian("debian", tmp_path / "cache", "1").judge([deb], jobs=1, watcher=Notes())
 
 
 def test_all_packages_are_judged_large_ones_too(
@@ -173,7 +161,7 @@ def test_all_packages_are_judged_large_ones_too(
     monkeypatch.setattr("debtool.stack.lint._BATCH", 2)
     names = ["small-a", "big-b", "small-c", "small-d", "big-e"]
     debs = [build(tmp_path, name, {f"/usr/share/{name}/x": _noise(name) if "big" in name else "x\n"}) for name in names]
-    verdicts = lintian.judge(debs, jobs=2, watcher=Told())
+    verdicts = lintian.judge(debs, jobs=2, watcher=Notes())
     assert [verdict.deb for verdict in verdicts] == debs
     assert ["big-b"] in batches
     assert ["big-e"] in batches
