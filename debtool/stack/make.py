@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -75,10 +78,10 @@ def build_packages(
     folder.mkdir(parents=True, exist_ok=True)
     watcher.stage("build", len(packages))
     built: dict[str, Built] = {}
-    issues: list[Issue] = []
+    errors: list[DebtoolError] = []
     # Spawned, not forked: this process has threads (progress), and a forked copy of a held lock never opens.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(packages)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(jobs, len(packages)), mp_context=context, initializer=_end_quietly) as pool:
         heaviest_first = sorted(packages, key=lambda package: -package.draft.weight)
         futures = {pool.submit(_build, p.draft, p.build, folder / p.filename): p for p in heaviest_first}
         try:
@@ -87,7 +90,7 @@ def build_packages(
                 try:
                     built[package.name] = future.result()
                 except DebtoolError as error:
-                    issues += error.issues
+                    errors.append(error)
                     continue
                 if keep is not None:
                     keep(package, built[package.name])
@@ -96,11 +99,23 @@ def build_packages(
             raise OutsideError(
                 Issue("a build process was killed", fix="look for an out-of-memory kill (dmesg), and try fewer --jobs")
             ) from None
+        except KeyboardInterrupt:
+            for child in multiprocessing.active_children():
+                if child.pid is not None:
+                    os.kill(child.pid, signal.SIGINT)
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-    if issues:
-        raise InputError(*issues)
+    if errors:
+        outside = any(isinstance(error, OutsideError) for error in errors)
+        issues = [issue for error in errors for issue in error.issues]
+        raise (OutsideError if outside else InputError)(*issues)
     return {package.name: built[package.name] for package in packages}
+
+
+def _end_quietly() -> None:
+    """Let an interruption end this build process without a word, after what it was writing is cleared away."""
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(1))
 
 
 def _build(draft: Draft, build: Build, path: Path) -> Built:
