@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -11,12 +12,11 @@ from debtool.deb.control import Control
 from debtool.deb.documents import add_text, debian_changelog, documentation
 from debtool.deb.writer import write_deb
 from debtool.model.errors import InputError, OutsideError
-from debtool.stack.lint import Finding, Lintian
+from debtool.stack.lint import Finding, Lintian, Verdict
 from tests.support.drafts import Notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from debtool.deb.payload import Sink
 
@@ -58,45 +58,58 @@ def build(folder: Path, name: str, texts: Mapping[str, str], compression: Compre
     return path
 
 
+@pytest.fixture(scope="module")
+def version() -> str:
+    return Lintian.find("debian", Path("/nowhere")).version
+
+
 @pytest.fixture
-def lintian(tmp_path: Path) -> Lintian:
-    return Lintian.find("debian", tmp_path / "cache")
+def lintian(tmp_path: Path, version: str) -> Lintian:
+    return Lintian("debian", tmp_path / "cache", version)
 
 
-def test_a_package_without_fault_has_no_findings_in_either_compression(tmp_path: Path, lintian: Lintian) -> None:
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory, version: str) -> dict[str, Verdict]:
+    """Packages that are judged together, because starting lintian is what takes the time."""
+    folder = tmp_path_factory.mktemp("judged")
+    told = "# Nobody has git here.\ntold: package-contains-vcs-control-file\n"
+    let_me = "# Let me.\nlet-me: dir-or-file-in-opt\n"
     debs = [
-        build(tmp_path, f"good-{kind}", {f"/usr/share/good-{kind}/a": "a\n"}, kind) for kind in get_args(Compression)
+        *(build(folder, f"good-{kind}", {f"/usr/share/good-{kind}/a": "a\n"}, kind) for kind in get_args(Compression)),
+        build(folder, "bad", {"/usr/local/bin/bad": "bad\n", "/usr/share/bad/.gitignore": "x\n"}),
+        build(folder, "told", {"/usr/share/told/.gitignore": "x\n", "/usr/share/lintian/overrides/told": told}),
+        build(folder, "let-me", {"/opt/let-me": "x\n", "/usr/share/lintian/overrides/let-me": let_me}),
     ]
-    told = Notes()
-    verdicts = lintian.judge(debs, jobs=2, watcher=told)
-    assert [verdict.findings for verdict in verdicts] == [(), ()]
+    notes = Notes()
+    verdicts = Lintian("debian", folder / "cache", version).judge(debs, jobs=1, watcher=notes)
     assert [verdict.deb for verdict in verdicts] == debs
-    assert set(told.steps) == {deb.name for deb in debs}
+    assert notes.stages == [("lint", 5)]
+    assert set(notes.steps) == {deb.name for deb in debs}
+    return {verdict.deb.name.partition("_")[0]: verdict for verdict in verdicts}
 
 
-def test_errors_and_warnings_are_told_apart(tmp_path: Path, lintian: Lintian) -> None:
-    deb = build(tmp_path, "bad", {"/usr/local/bin/bad": "bad\n", "/usr/share/bad/.gitignore": "x\n"})
-    (verdict,) = lintian.judge([deb], jobs=1, watcher=Notes())
+@pytest.mark.parametrize("compression", get_args(Compression))
+def test_a_package_without_fault_has_no_findings(judged: dict[str, Verdict], compression: Compression) -> None:
+    assert judged[f"good-{compression}"].findings == ()
+
+
+def test_errors_and_warnings_are_told_apart(judged: dict[str, Verdict]) -> None:
+    verdict = judged["bad"]
     errors = [str(issue) for issue in verdict.errors()]
-    assert any(f"{deb}: usr/local/bin/bad: error file-in-usr-local" in error for error in errors)
+    assert any(f"{verdict.deb}: usr/local/bin/bad: error file-in-usr-local" in error for error in errors)
     assert any("lintian-explain-tags file-in-usr-local" in error for error in errors)
     assert "warning package-contains-vcs-control-file" in {issue.problem for issue in verdict.warnings()}
     assert not any("file-in-usr-local" in issue.problem for issue in verdict.warnings())
 
 
-def test_an_override_counts_with_its_reason(tmp_path: Path, lintian: Lintian) -> None:
-    override = "# Nobody has git here.\ntold: package-contains-vcs-control-file\n"
-    texts = {"/usr/share/told/.gitignore": "x\n", "/usr/share/lintian/overrides/told": override}
-    (verdict,) = lintian.judge([build(tmp_path, "told", texts)], jobs=1, watcher=Notes())
+def test_an_override_counts_with_its_reason(judged: dict[str, Verdict]) -> None:
+    verdict = judged["told"]
     assert [finding.reason for finding in verdict.findings] == ["Nobody has git here."]
     assert (verdict.errors(), verdict.warnings()) == ((), ())
 
 
-def test_an_override_of_what_must_never_be_overridden_is_an_error(tmp_path: Path, lintian: Lintian) -> None:
-    override = "# Let me.\nlet-me: dir-or-file-in-opt\n"
-    texts = {"/opt/let-me": "x\n", "/usr/share/lintian/overrides/let-me": override}
-    (verdict,) = lintian.judge([build(tmp_path, "let-me", texts)], jobs=1, watcher=Notes())
-    assert ["must never be overridden" in issue.problem for issue in verdict.errors()] == [True]
+def test_an_override_of_what_must_never_be_overridden_is_an_error(judged: dict[str, Verdict]) -> None:
+    assert ["must never be overridden" in issue.problem for issue in judged["let-me"].errors()] == [True]
 
 
 def test_a_verdict_is_kept_until_package_lintian_or_profile_are_others(
@@ -146,26 +159,24 @@ def test_lintian_itself_may_be_missing_or_fail(tmp_path: Path, monkeypatch: pyte
         Lintian("debian", tmp_path / "cache", "1").judge([deb], jobs=1, watcher=Notes())
 
 
-def test_all_packages_are_judged_large_ones_too(
+def test_large_packages_are_judged_alone_and_small_ones_together(
     tmp_path: Path, lintian: Lintian, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[list[str]] = []
-    run = Lintian._run
 
-    def noted(self: Lintian, hashes: Mapping[Path, str]) -> object:
+    def run(_: Lintian, hashes: Mapping[Path, str]) -> list[Verdict]:
         batches.append([deb.name.partition("_")[0] for deb in hashes])
-        return run(self, hashes)
+        return [Verdict(deb, sha256, ()) for deb, sha256 in hashes.items()]
 
-    monkeypatch.setattr(Lintian, "_run", noted)
+    monkeypatch.setattr(Lintian, "_run", run)
     monkeypatch.setattr("debtool.stack.lint._LARGE", 4000)
     monkeypatch.setattr("debtool.stack.lint._BATCH", 2)
     names = ["small-a", "big-b", "small-c", "small-d", "big-e"]
     debs = [build(tmp_path, name, {f"/usr/share/{name}/x": _noise(name) if "big" in name else "x\n"}) for name in names]
     verdicts = lintian.judge(debs, jobs=2, watcher=Notes())
     assert [verdict.deb for verdict in verdicts] == debs
-    assert ["big-b"] in batches
-    assert ["big-e"] in batches
     assert sorted(map(len, batches)) == [1, 1, 1, 2]
+    assert all(len(batch) == 1 for batch in batches if "big" in batch[0])
 
 
 def _noise(seed: str) -> str:
