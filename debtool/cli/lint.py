@@ -73,7 +73,7 @@ def lint(
         for issue in [*found, *errors]:
             out.print(str(issue), markup=False)
         _print_tags(verdicts)
-        click.echo(f"{len(verdicts)} packages, {len(errors)} errors (lintian {lintian.version}, {lintian.profile})")
+        click.echo(f"{len(verdicts)} packages, errors: {len(errors)} (lintian {lintian.version}, {lintian.profile})")
     if errors:
         raise click.exceptions.Exit(1)
 
