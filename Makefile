@@ -60,7 +60,9 @@ test: lint ## everything: throwaway roots, real apt, the demo's proof, a browser
 
 .PHONY: bench
 bench: $(READY) ## measure what benchmarks/ measures, and print the medians
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/wheel_to_deb.py
+	$(BIN)/python benchmarks/wheel_to_deb.py --bytecode
+	$(AS_ROOT) $(BIN)/python benchmarks/stages.py --cache $(DEBTOOL_CACHE) --prove
 
 .PHONY: clean
 clean: ## remove what was built here; what was downloaded stays in the cache
