@@ -79,6 +79,8 @@ def debtool(ctx: click.Context, config: Path | None, cache: Path | None) -> None
 
     Exit codes: 0 done, 1 findings, 2 usage or bad input, 3 an outside tool or service failed.
     """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
     ctx.obj = Settings.from_options(config, cache, os.environ)
 
 
@@ -87,9 +89,8 @@ def run() -> None:
     from debtool.model.errors import DebtoolError  # noqa: PLC0415 -- completion needs none of it
 
     try:
-        debtool.main(prog_name="debtool", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        # Outside click's standalone mode, a command's Exit comes back as its exit code.
+        sys.exit(debtool.main(prog_name="debtool", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import marshal
 import platform
+import signal
 import struct
 import sys
 import types
@@ -22,6 +23,8 @@ _LENGTH = struct.Struct("<I")
 
 def main() -> None:
     """Serve requests until stdin ends."""
+    # Ctrl-C reaches every process of a terminal; who started this one tells the user.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
     _send(replies, importlib.util.MAGIC_NUMBER + platform.python_version().encode("ascii"))
     while (path := _receive(requests)) is not None:
