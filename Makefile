@@ -59,7 +59,7 @@ test: lint ## everything: throwaway roots, real apt, the demo's proof, a browser
 	$(AS_ROOT) $(FULL_TEST)
 
 .PHONY: bench
-bench: $(READY) ## measure what benchmarks/ measures, and print the medians
+bench: $(READY) ## measure a wheel becoming a package, and every stage of the demo
 	$(BIN)/python benchmarks/wheel_to_deb.py
 	$(BIN)/python benchmarks/wheel_to_deb.py --bytecode
 	$(AS_ROOT) $(BIN)/python benchmarks/stages.py --cache $(DEBTOOL_CACHE) --prove
