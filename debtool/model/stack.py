@@ -141,8 +141,6 @@ class Artefact(Strict):
     build_requires: tuple[RequirementText, ...] = ()
     check: Line | None = None
     sha256: Sha256 | None = None
-    index: Line | None = None
-    reason: Line | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Artefact:
