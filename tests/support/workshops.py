@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from debtool.stack.draft import digest
 from debtool.stack.project import open_project
 from debtool.stack.release import Released, Request, make_release
 from debtool.wheel.resolve import lock
@@ -104,6 +105,7 @@ TREE = {
     "tmp/keep": ("", 0o644),
     "LICENSE": ("Permission is granted.\n", 0o644),
 }
+_LOCKS: dict[str, str] = {}
 
 
 @dataclass
@@ -146,11 +148,15 @@ class Workshop:
         (self.folder / "stack.toml").write_text(text.replace(good, bad))
 
     def lock(self) -> None:
-        """Resolve the requirements."""
+        """Resolve the requirements; what was resolved from the same stack and wheels before is taken again."""
+        wheels = sorted(path.read_bytes() for path in self.wheels.folder.iterdir())
+        seen = digest((self.folder / "stack.toml").read_text(), *wheels)
         project = open_project(self.folder / "stack.toml")
         file = project.lock_file(project.target("here"))
         file.parent.mkdir(exist_ok=True)
-        file.write_text(str(lock(project.stack, project.target("here"))))
+        if seen not in _LOCKS:
+            _LOCKS[seen] = str(lock(project.stack, project.target("here")))
+        file.write_text(_LOCKS[seen])
 
     def request(self, **changes: Any) -> Request:
         """Return what a release of it would ask for."""
