@@ -200,10 +200,13 @@ def _tree(request: Request, _archive: Archive | None, package: TreePackage, _dra
     source = _replaced(package.source, request.sources.get(package.name))
     tree = fetch_tree(source, folder, cache)
     series = request.project.resolve(package.patches) if package.patches else None
-    root = patch_tree(tree, series, cache, commit=source.commit)
+    root = patch_tree(tree, series, cache, exclude=package.exclude, commit=source.commit)
     files = list(tree_files(root, exclude=package.exclude))
     for part in package.parts:
-        place = fetch_tree(_replaced(part.source, request.sources.get(f"{package.name}/{part.at}")), folder, cache)
+        given = request.sources.get(f"{package.name}/{part.at}")
+        if given is None and any(file.name.startswith(f"{part.at}/") for file in files):
+            continue  # a tree that was in use has fetched it itself
+        place = fetch_tree(_replaced(part.source, given), folder, cache)
         listed = tree_files(place, exclude=(*package.exclude, ".git*"), include=part.include)
         files += [replace(file, name=f"{part.at}/{file.name}") for file in listed]
     return TreeDraft(**_common(request, package, package.version), files=tuple(files))

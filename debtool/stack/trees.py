@@ -70,8 +70,8 @@ def fetch_tree(source: Source, folder: Path, cache: Path) -> Path:
 def tree_files(root: Path, *, exclude: Sequence[str] = (), include: Sequence[str] = ()) -> Iterator[TreeFile]:
     """Yield the files and links below ``root`` in path order.
 
-    A pattern (fnmatch) that matches a path or any of a path's components leaves it out; with ``include``, only paths
-    that one of those patterns matches are kept.
+    A pattern (fnmatch) that matches a path or any of a path's components leaves it out; one with a leading slash is
+    for the path from the tree's top only. With ``include``, only paths that one of those patterns matches are kept.
 
     Raises:
         InputError: A link that leaves the tree, or a file that is neither file, folder nor link.
@@ -103,7 +103,8 @@ def _tree_file(root: Path, relative: str) -> TreeFile:
 
 
 def _excluded(relative: str, patterns: Sequence[str]) -> bool:
-    return _matches(relative, patterns) or any(_matches(part, patterns) for part in PurePosixPath(relative).parts)
+    names = PurePosixPath(relative).parts
+    return _matches(f"/{relative}", patterns) or any(_matches(text, patterns) for text in (relative, *names))
 
 
 def _matches(text: str, patterns: Sequence[str]) -> bool:
@@ -121,10 +122,13 @@ def tree_digest(files: Sequence[TreeFile]) -> str:
     return total.hexdigest()
 
 
-def patch_tree(tree: Path, series: Path | None, cache: Path, *, commit: str | None = None) -> Path:
+def patch_tree(
+    tree: Path, series: Path | None, cache: Path, *, exclude: Sequence[str] = (), commit: str | None = None
+) -> Path:
     """Return ``tree`` with the quilt series in the folder ``series`` applied, as a copy kept in ``cache``.
 
-    ``commit`` says what the tree holds, if it came from git; else its files are read to find out.
+    What ``exclude`` matches (see `tree_files`) is not copied: a tree in use may hold models without number. ``commit``
+    says what the tree holds, if it came from git; else its files are read to find out.
 
     Raises:
         InputError: A patch of the series is missing or does not apply without fuzz.
@@ -133,8 +137,8 @@ def patch_tree(tree: Path, series: Path | None, cache: Path, *, commit: str | No
     if series is None:
         return tree
     patches = _series(series)
-    identity = commit or tree_digest(list(tree_files(tree, exclude=[".git"])))
-    key = hashlib.sha256(identity.encode())
+    files = list(tree_files(tree, exclude=(".git", *exclude)))
+    key = hashlib.sha256("\0".join([commit or tree_digest(files), *exclude]).encode())
     for patch in patches:
         key.update(patch.read_bytes())
     destination = cache / "patched" / key.hexdigest()
@@ -143,7 +147,10 @@ def patch_tree(tree: Path, series: Path | None, cache: Path, *, commit: str | No
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".patch-") as scratch:
         work = Path(scratch, "tree")
-        shutil.copytree(tree, work, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+        for file in files:
+            copy = work / file.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file.path, copy, follow_symlinks=False)
         for patch in patches:
             _apply(patch, work)
         try:

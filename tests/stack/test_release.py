@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from debtool.archive.archive import Archive
-from debtool.deb.reader import read_control
+from debtool.deb.reader import list_paths, read_control
 from debtool.model.errors import InputError
 from debtool.stack.release import build_release, plan_release
 from tests.support.drafts import Notes
@@ -101,6 +101,23 @@ def test_an_interrupted_release_is_taken_up_again(workshop: Workshop) -> None:
     workshop.release()
     assert {name: now for name, now in snapshot(workshop.folder / "cache/debs").items() if name in before} == before
     assert not any(stage == "build" for stage, _ in workshop.notes.stages)
+
+
+def test_a_part_is_taken_from_the_tree_where_the_tree_has_it(workshop: Workshop) -> None:
+    part = '\n[[package.parts]]\nat = "lib/extra"\nsource = { path = "extra" }\n\n[package.service]\n'
+    workshop.change("\n[package.service]\n", part)
+    workshop.lock()
+    with pytest.raises(InputError, match=r"extra: there is no such source tree"):
+        workshop.release()
+    (workshop.folder / "extra").mkdir()
+    (workshop.folder / "extra/a.py").write_text("from = 'elsewhere'\n")
+    workshop.release()
+    assert "/usr/share/acme/app/lib/extra/a.py" in list_paths(workshop.debs()["acme-app"])
+    (workshop.folder / "app/lib/extra").mkdir()
+    (workshop.folder / "app/lib/extra/b.py").write_text("from = 'here'\n")
+    workshop.release()
+    newest = workshop.folder / "cache/debs/acme/acme-app_2.0-2~here1_all.deb"
+    assert [path for path in list_paths(newest) if "/extra/" in path] == ["/usr/share/acme/app/lib/extra/b.py"]
 
 
 def test_a_bad_wheel_is_told_and_nothing_is_published(workshop: Workshop) -> None:

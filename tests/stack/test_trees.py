@@ -65,6 +65,14 @@ def test_patterns_match_paths_and_any_component(tree: Path) -> None:
     assert names(tree, include=["lib/*"], exclude=["*.pyc", "*.json"]) == ["lib/a.py"]
 
 
+def test_a_leading_slash_is_the_top_of_the_tree(tree: Path) -> None:
+    (tree / "lib/main.py").write_text("")
+    (tree / "data").mkdir()
+    (tree / "data/c.json").write_text("")
+    kept = names(tree, exclude=["/main.py", "/data", ".git", "__pycache__", "*.md", "link.py", "folder"])
+    assert kept == ["run.sh", "lib/a.py", "lib/main.py", "lib/data/b.json"]
+
+
 @pytest.mark.parametrize("link", ["../../etc/passwd", "/etc/passwd", "lib/../../outside"])
 def test_a_link_that_leaves_the_tree_is_refused(tree: Path, link: str) -> None:
     (tree / "out").symlink_to(link)
@@ -114,6 +122,17 @@ def test_a_series_is_applied_to_a_copy_once(tree: Path, series: Path, tmp_path: 
 def test_no_series_no_copy(tree: Path, tmp_path: Path) -> None:
     assert patch_tree(tree, None, tmp_path / "cache") == tree
     assert not (tmp_path / "cache").exists()
+
+
+def test_what_is_left_out_is_not_copied(tree: Path, series: Path, tmp_path: Path) -> None:
+    (tree / "models").mkdir()
+    (tree / "models/huge.safetensors").write_bytes(bytes(1000))
+    patched = patch_tree(tree, series, tmp_path / "cache", exclude=["/models", "docs"])
+    assert not (patched / "models").exists()
+    assert not (patched / "docs").exists()
+    assert (patched / "main.py").read_text() == "one\n2\nthree\n"
+    assert (patched / "run.sh").stat().st_mode & 0o100
+    assert (patched / "folder").readlink().name == "lib"
 
 
 @pytest.mark.parametrize(
