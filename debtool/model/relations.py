@@ -7,21 +7,22 @@ release (its revisions, its local versions) sorts below ``X++~``, where post-rel
 ==========  ==========================================================
 specifier   relations
 ==========  ==========================================================
-``== X``    ``(>= X), (<< X++~)``; with a local part ``(<< XA)`` above
+``== X``    ``(>= X), (<< X++~)``; with a local part ``(<< X0A)`` above
 ``== X.*``  ``(>= X~~), (<< next X~~)``
 ``~= X.Y``  ``(>= X.Y), (<< next X~~)``
 ``>= X``    ``(>= X)``
 ``<= X``    ``(<< X++~)``
 ``> X``     ``(>= X++q)`` (PEP 440: no post-release of X), for a post-release X ``(>= X++~)``
 ``< X``     ``(<< X~~)`` (PEP 440: no pre-release of X), for a pre-release X ``(<< X)``
-``!= X``    ``(<< X) | (>= X++~)``; with a local part ``(>= XA)``
+``!= X``    ``(<< X) | (>= X++~)``; with a local part ``(>= X0A)``
 ``!= X.*``  ``(<< X~~) | (>= next X~~)``
 ``=== X``   ``(>= X), (<< X+~)`` (no local version of X); with a local part like ``== X``
 ==========  ==========================================================
 
-``A`` is above the end and below everything that can follow a local part: its letters are small, and dpkg sorts
-letters before dots. Bounds that no pre-release may cross (``< X``, ``X.*``) leave trailing zeros of X out, so that
-they hold for 1 and 1.0 alike; the others are written in the spelling of the locked version.
+``0A`` is above the end and below everything that can follow a local part that ends in a letter: dpkg reads a missing
+number as 0, local parts have small letters, and letters sort before dots. After a digit, ``A`` alone is. Bounds that no
+pre-release may cross (``< X``, ``X.*``) leave trailing zeros of X out, so that they hold for 1 and 1.0 alike; the others
+are written in the spelling of the locked version.
 
 Source: PEP 440 "Version specifiers"; deb-version(7). docs/versions.md lists where dpkg and PEP 440 cannot agree;
 tests/model/test_relations.py holds the laws.
@@ -152,7 +153,9 @@ def _outside(package: str, low: str, high: str) -> Clause:
 def _above(version: Version) -> str:
     """Return the bound above ``version`` with every revision and local version of it, and below all that follows."""
     own = upstream_version(version)
-    return f"{own}A" if version.local is not None else f"{own}++~"
+    if version.local is None:
+        return f"{own}++~"
+    return f"{own}A" if own[-1].isdigit() else f"{own}0A"
 
 
 def _below(version: Version) -> str:

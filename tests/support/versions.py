@@ -33,7 +33,7 @@ _LOCALS = ["", *(f"+{'.'.join(words)}" for n in (1, 2) for words in itertools.pr
 _RELEASE = st.sampled_from(_RELEASES)
 _SUFFIX = st.one_of(st.just(""), st.sampled_from(_SUFFIXES))
 _LOCAL = st.one_of(st.just(""), st.sampled_from(_LOCALS))
-_CHANGE = st.integers(0, 12)
+_CHANGE = st.integers(0, 15)
 
 
 @st.composite
@@ -47,6 +47,8 @@ def changed(version: Version, change: int) -> Version:
     base, public = version.base_version, version.public
     texts = [str(version), public, base, f"{base}.0", f"{base}.1", f"{base}rc1", f"{base}.post1", f"{base}.dev1"]
     texts += [f"{public}+cpu", f"{public}+1", base.removesuffix(".0"), base.rpartition(".")[0] or base, f"{base}.0rc1"]
+    local = version.local or "cpu"
+    texts += [f"{public}+{text}" for text in (f"{local}b", f"{local}.1", local[:-1].rstrip(".") or "a")]
     return Version(texts[change])
 
 
