@@ -21,8 +21,8 @@ specifier   relations
 
 ``0A`` is above the end and below everything that can follow a local part that ends in a letter: dpkg reads a missing
 number as 0, local parts have small letters, and letters sort before dots. After a digit, ``A`` alone is. Bounds that no
-pre-release may cross (``< X``, ``X.*``) leave trailing zeros of X out, so that they hold for 1 and 1.0 alike; the others
-are written in the spelling of the locked version.
+pre-release may cross (``< X``, ``X.*``) leave trailing zeros of X out, so that they hold for 1 and 1.0 alike; all
+others are written in the spelling of the locked version.
 
 Source: PEP 440 "Version specifiers"; deb-version(7). docs/versions.md lists where dpkg and PEP 440 cannot agree;
 tests/model/test_relations.py holds the laws.
