@@ -83,8 +83,11 @@ def build_packages(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(packages)), mp_context=context, initializer=_end_quietly) as pool:
         heaviest_first = sorted(packages, key=lambda package: -package.draft.weight)
+        # Builders start with interruptions held back, until they can take one (`_end_quietly`).
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         futures = {pool.submit(_build, p.draft, p.build, folder / p.filename): p for p in heaviest_first}
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             for future in as_completed(futures):
                 package = futures[future]
                 try:
@@ -115,7 +118,10 @@ def build_packages(
 
 def _end_quietly() -> None:
     """Let an interruption end this build process without a word, after what it was writing is cleared away."""
+    if signal.SIGINT in signal.sigpending():
+        os._exit(1)
     signal.signal(signal.SIGINT, lambda *_: sys.exit(1))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def _build(draft: Draft, build: Build, path: Path) -> Built:
