@@ -17,6 +17,7 @@ export DEBTOOL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/debtool
 
 BIN := .venv/bin
 READY := .venv/.ready
+READY_FOR_TESTS := .venv/.ready-for-tests
 DEBTOOL := $(BIN)/debtool --config repo/$(STACK).toml
 # Throwaway roots are made by root only.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=DEBTOOL_CACHE,http_proxy,https_proxy,no_proxy,NO_COLOR)
@@ -36,6 +37,10 @@ $(READY): pyproject.toml tools/setup
 	@tools/setup
 	@touch $@
 
+$(READY_FOR_TESTS): pyproject.toml tools/setup
+	@tools/setup --tests
+	@touch $@ $(READY)
+
 .PHONY: demo
 demo: $(READY) ## build a stack for this machine's release, publish it, and prove it in a throwaway root
 	$(DEBTOOL) release $(if $(ARCHIVE),--archive $(ARCHIVE)) \
@@ -43,7 +48,7 @@ demo: $(READY) ## build a stack for this machine's release, publish it, and prov
 	$(AS_ROOT) $(DEBTOOL) prove $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(PORT),--port $(PORT))
 
 .PHONY: lint
-lint: $(READY) ## style, types, and which room imports which
+lint: $(READY_FOR_TESTS) ## style, types, and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
