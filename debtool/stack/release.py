@@ -119,12 +119,28 @@ def archive_config(definition: ArchiveDefinition, url: str | None) -> ArchiveCon
     )
 
 
-def open_archive(request: Request, *, create: bool) -> Archive | None:
-    """Return the request's archive, made if ``create``; None if it does not exist and is not to be made.
+def existing_archive(request: Request) -> Archive | None:
+    """Return the request's archive, None if it was not made yet; raises what `ensure_archive` raises."""
+    _definition(request)
+    try:
+        return Archive.open(request.directory)
+    except InputError:
+        if request.directory.exists() and any(request.directory.iterdir()):
+            raise
+        return None
+
+
+def ensure_archive(request: Request) -> Archive:
+    """Return the request's archive, made if it does not exist.
 
     Raises:
-        InputError: The channel is none of the archive's.
+        InputError: The channel is none of the archive's, or the folder holds something else.
     """
+    definition = _definition(request)
+    return Archive.init(request.directory, archive_config(definition, request.where(definition)))
+
+
+def _definition(request: Request) -> ArchiveDefinition:
     definition = request.project.archive_definition()
     if request.channel not in definition.channels:
         raise InputError(
@@ -135,19 +151,12 @@ def open_archive(request: Request, *, create: bool) -> Archive | None:
                 fix=f"one of {', '.join(definition.channels)}, or add it there",
             )
         )
-    if create:
-        return Archive.init(request.directory, archive_config(definition, request.where(definition)))
-    try:
-        return Archive.open(request.directory)
-    except InputError:
-        if request.directory.exists() and any(request.directory.iterdir()):
-            raise
-        return None
+    return definition
 
 
 def plan_release(request: Request, watcher: Watcher, *, archive: Archive | None = None) -> Plan:
     """Return what a release would do now. Inputs are fetched into the cache; nothing else is written."""
-    archive = archive or open_archive(request, create=False)
+    archive = archive or existing_archive(request)
     drafts = assemble(request, archive, watcher)
     history = ArchiveHistory(archive, request.store, request.suite)
     return plan_packages(drafts, history, request.suite, request.date)
@@ -158,7 +167,7 @@ def build_release(request: Request, watcher: Watcher) -> tuple[Plan, list[Path]]
 
     The archive is made if it does not exist: its key is part of the keyring package.
     """
-    archive = open_archive(request, create=True)
+    archive = ensure_archive(request)
     plan = plan_release(request, watcher, archive=archive)
     return plan, make_packages(plan.of("build"), request.store, jobs=request.jobs, watcher=watcher)
 
@@ -171,9 +180,7 @@ def make_release(request: Request, watcher: Watcher) -> Released:
     Raises:
         DebtoolError: What could not be fetched, built or published; the suite is as it was.
     """
-    archive = open_archive(request, create=True)
-    if archive is None:
-        raise AssertionError("open_archive makes what it does not find")
+    archive = ensure_archive(request)
     plan = plan_release(request, watcher, archive=archive)
     make_packages(plan.of("build"), request.store, jobs=request.jobs, watcher=watcher)
     # With nothing to change, the archive is told of no package: it need not read half a gigabyte to find that out.
