@@ -234,7 +234,7 @@ def _disk_errors(destination: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         fix = "free some space, or choose another folder: writing needs twice the size of the finished package"
         raise OutsideError(Issue(f"cannot write {destination.name}: {error.strerror}", fix=fix, file=folder)) from error

@@ -285,7 +285,7 @@ def test_kill_9_leaves_no_file_under_the_final_name(tmp_path: Path, moment: str)
     assert names(tmp_path) == ["demo.deb"]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     written = 0
 
