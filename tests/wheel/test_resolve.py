@@ -176,6 +176,8 @@ def test_uv_never_sees_the_users_project(
 ) -> None:
     tiny_index.wheel("one", "1.0")
     (tmp_path / "uv.toml").write_text("this is no configuration")
+    # uv looks no further up than this, also where the tests' folder lies in a checkout.
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "users-own"\nversion = "1"\n')
     monkeypatch.chdir(tmp_path)
     assert subprocess.run([uv.find_uv_bin(), "pip", "list"], capture_output=True, check=False).returncode
     assert resolve.lock(_stack(["one"]), _target()).files
