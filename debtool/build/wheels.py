@@ -27,7 +27,7 @@ from debtool.build.environment import BuildEnvironment, require_compiler
 from debtool.build.source import fetch_source, source_digest, unpack_source
 from debtool.model.errors import InputError, Issue, OutsideError
 from debtool.wheel.bytecode import find_interpreter
-from debtool.wheel.fetch import sha256_of
+from debtool.wheel.fetch import FileCache, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,7 +140,7 @@ def build_companion(
         source=source_digest(artefact.source, source),
         python=target.python,
         requires=artefact.build_requires,
-        against=f"{against.name} sha256:{sha256_of(against)}",
+        against=f"{against.name} sha256:{FileCache.below(cache).sha256(against)}",
         variables=tuple(sorted(artefact.environment.items())),
         check=artefact.check,
     )

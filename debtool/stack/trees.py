@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,9 +17,11 @@ from debtool.build.source import fetch_commit
 from debtool.model.errors import InputError, Issue, OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from debtool.model.stack import Source
+
+    _Matcher = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +79,15 @@ def tree_files(root: Path, *, exclude: Sequence[str] = (), include: Sequence[str
     Raises:
         InputError: A link that leaves the tree, or a file that is neither file, folder nor link.
     """
+    excluded, included = _matcher(exclude), _matcher(include or ["*"])
     for folder, folders, names in os.walk(root):
         here = PurePosixPath(Path(folder).relative_to(root).as_posix())
         links = [name for name in folders if Path(folder, name).is_symlink()]
-        folders[:] = sorted(n for n in folders if n not in links and not _excluded(str(here / n), exclude))
+        folders[:] = sorted(n for n in folders if n not in links and not _left_out(str(here / n), excluded))
         for name in sorted([*names, *links]):
             relative = str(here / name)
-            if _excluded(relative, exclude) or (include and not _matches(relative, include)):
-                continue
-            yield _tree_file(root, relative)
+            if included(relative) and not _left_out(relative, excluded):
+                yield _tree_file(root, relative)
 
 
 def _tree_file(root: Path, relative: str) -> TreeFile:
@@ -102,13 +105,14 @@ def _tree_file(root: Path, relative: str) -> TreeFile:
     return TreeFile(relative, path, status.st_size, executable=bool(status.st_mode & 0o100))
 
 
-def _excluded(relative: str, patterns: Sequence[str]) -> bool:
-    names = PurePosixPath(relative).parts
-    return _matches(f"/{relative}", patterns) or any(_matches(text, patterns) for text in (relative, *names))
+def _left_out(relative: str, excluded: _Matcher) -> bool:
+    # The folders above were looked at on the way down.
+    return bool(excluded(relative) or excluded(relative.rpartition("/")[2]) or excluded(f"/{relative}"))
 
 
-def _matches(text: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
+def _matcher(patterns: Sequence[str]) -> _Matcher:
+    """Return what matches a text that one of ``patterns`` (fnmatch) matches; no pattern matches nothing."""
+    return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)").match
 
 
 def tree_digest(files: Sequence[TreeFile]) -> str:

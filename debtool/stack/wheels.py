@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from debtool.build.wheels import build_companion, build_sdist
 from debtool.model.errors import InputError, Issue
 from debtool.stack.facts import FactCache
-from debtool.wheel.fetch import FileCache, fetch, sha256_of
+from debtool.wheel.fetch import FileCache, fetch
 from debtool.wheel.lock import parse_lock
 from debtool.wheel.resolve import inputs_digest
 
@@ -53,7 +53,7 @@ def gather_wheels(request: Request, watcher: Watcher) -> list[WheelFacts]:
     artefacts = request.project.stack.artefacts_for(target.name)
     sources = {name: place for name, place in request.sources.items() if name in artefacts}
     _refuse_unbuilt(artefacts, sources)
-    files = FileCache(request.cache / "files")
+    files = FileCache.below(request.cache)
     progress = _FetchProgress(watcher)
     paths = {str(name): path for name, path in fetch(lock, target, files, sources=sources, progress=progress).items()}
     for entry in lock.files:
@@ -71,7 +71,7 @@ def gather_wheels(request: Request, watcher: Watcher) -> list[WheelFacts]:
                 artefact, target, wheels=paths, folder=folder, cache=request.cache, watch=compiling
             ).path
     facts = FactCache(request.cache / "facts")
-    return [facts.read(path, _sha256(path, files), target) for _, path in sorted(paths.items())]
+    return [facts.read(path, files.sha256(path), target) for _, path in sorted(paths.items())]
 
 
 def _refuse_unbuilt(artefacts: Mapping[str, Artefact], sources: Mapping[str, str]) -> None:
@@ -116,8 +116,3 @@ class _CompileProgress:
             self._begun = True
         self._watcher.step(line)
 
-
-def _sha256(path: Path, files: FileCache) -> str:
-    if path.parent.parent == files.folder:
-        return path.parent.name  # the cache is addressed by content
-    return sha256_of(path)

@@ -42,9 +42,18 @@ class FileCache:
 
     folder: Path
 
+    @classmethod
+    def below(cls, cache: Path) -> FileCache:
+        """Return the one in debtool's cache folder ``cache``."""
+        return cls(cache / "files")
+
     def path(self, sha256: str, file: str) -> Path:
         """Return where a file is, or would be."""
         return self.folder / sha256 / file
+
+    def sha256(self, path: Path) -> str:
+        """Return the hash of a file: of one in the cache without reading it, of any other by reading it."""
+        return path.parent.name if path.parent.parent == self.folder else sha256_of(path)
 
     def scratch(self) -> tempfile.TemporaryDirectory[str]:
         """Return a folder on the same file system, to be filled and emptied."""
