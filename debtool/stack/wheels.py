@@ -13,7 +13,6 @@ from debtool.wheel.resolve import inputs_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from debtool.model.stack import Artefact
     from debtool.model.target import Target
@@ -115,4 +114,3 @@ class _CompileProgress:
             self._watcher.stage(self._name, None)
             self._begun = True
         self._watcher.step(line)
-
