@@ -17,7 +17,7 @@ def completion(shell: str) -> None:
       debtool completion zsh > ~/.zfunc/_debtool
       debtool completion fish > ~/.config/fish/completions/debtool.fish
     """
-    from debtool.cli.main import debtool  # noqa: PLC0415 -- main loads this module
+    from debtool.cli.main import debtool
 
     script = get_completion_class(shell)
     if script is None:

@@ -38,7 +38,7 @@ class Settings:
     def from_options(cls, config: Path | None, cache: Path | None, environment: Mapping[str, str]) -> Settings:
         """Return the settings; what was not given comes from the working directory and ``environment``."""
         if config is None:
-            from debtool.model.shipped import shipped  # noqa: PLC0415
+            from debtool.model.shipped import shipped
 
             here = [Path("stack.toml"), Path("repo/cheesegrater.toml")]
             config = next((path for path in here if path.is_file()), None) or shipped("repo/cheesegrater.toml")
@@ -51,7 +51,7 @@ class Settings:
     @cached_property
     def project(self) -> Project:
         """The stack that the user works on."""
-        from debtool.stack.project import open_project  # noqa: PLC0415
+        from debtool.stack.project import open_project
 
         return open_project(self.config)
 
@@ -78,7 +78,7 @@ class Settings:
 
         The stacks that an installed debtool brings have theirs among the user's data.
         """
-        from debtool.model.shipped import is_installed  # noqa: PLC0415
+        from debtool.model.shipped import is_installed
 
         if given is not None:
             return given.absolute()
@@ -89,7 +89,7 @@ class Settings:
 
 def _os_release() -> dict[str, str]:
     # os-release(5): shell-like assignments.
-    import platform  # noqa: PLC0415
+    import platform
 
     try:
         return platform.freedesktop_os_release()

@@ -27,7 +27,7 @@ def init(
     name: str | None,
     maintainer: str | None,
     target_name: str | None,
-    as_json: bool,  # noqa: FBT001
+    as_json: bool,
 ) -> None:
     """Make a new stack in DIR: an application, its packages and its archive, ready to edit and to release.
 
@@ -36,7 +36,7 @@ def init(
       debtool init mystack
       debtool init . --name acme --target noble --maintainer "Ada <ada@example.org>"
     """
-    from debtool.stack.scaffolding import new_stack  # noqa: PLC0415
+    from debtool.stack.scaffolding import new_stack
 
     folder = folder.absolute()
     target = settings.target(target_name)

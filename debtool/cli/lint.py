@@ -35,8 +35,8 @@ def lint(
     channel: str | None,
     directory: Path | None,
     jobs: int | None,
-    warnings: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
+    warnings: bool,
+    as_json: bool,
 ) -> None:
     """Have lintian check packages against Debian Policy; without DEBs, those of a channel. Exits 1 on errors.
 
@@ -49,8 +49,8 @@ def lint(
       debtool lint --target noble --channel canary --warnings
       debtool lint debs/*.deb --target noble --json
     """
-    from debtool.cli.output import ProgressWatcher, out  # noqa: PLC0415
-    from debtool.stack.lint import Lintian  # noqa: PLC0415
+    from debtool.cli.output import ProgressWatcher, out
+    from debtool.stack.lint import Lintian
 
     target = settings.target(target_name)
     packages = debs or _published(settings, f"{target.name}-{settings.channel(channel)}", directory)
@@ -79,7 +79,7 @@ def lint(
 
 
 def _published(settings: Settings, suite: str, directory: Path | None) -> tuple[Path, ...]:
-    from debtool.archive.archive import Archive  # noqa: PLC0415
+    from debtool.archive.archive import Archive
 
     archive = Archive.open(settings.archive_directory(directory))
     packages = archive.published(suite)
@@ -90,7 +90,7 @@ def _published(settings: Settings, suite: str, directory: Path | None) -> tuple[
 
 def _print_tags(verdicts: Sequence[Verdict]) -> None:
     """Print how often each tag was found, and in how many packages."""
-    from debtool.cli.output import print_table  # noqa: PLC0415
+    from debtool.cli.output import print_table
 
     counts: Counter[tuple[str, str]] = Counter()
     packages: Counter[tuple[str, str]] = Counter()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
 @json_option
 @pass_settings
-def lock(settings: Settings, target_name: str | None, dry_run: bool, as_json: bool) -> None:  # noqa: FBT001
+def lock(settings: Settings, target_name: str | None, dry_run: bool, as_json: bool) -> None:
     """Resolve the stack's requirements for a target's Python and platform into a hashed lock.
 
     The lock is a file in pip's hashed requirements format beside the stack; commit it. It names no index.
@@ -31,8 +31,8 @@ def lock(settings: Settings, target_name: str | None, dry_run: bool, as_json: bo
       debtool lock --target bookworm
       debtool lock --target noble-rocm6.3 --dry-run
     """
-    from debtool.wheel.lock import parse_lock  # noqa: PLC0415
-    from debtool.wheel.resolve import lock as resolve  # noqa: PLC0415
+    from debtool.wheel.lock import parse_lock
+    from debtool.wheel.resolve import lock as resolve
 
     project = settings.project
     target = settings.target(target_name)
@@ -64,8 +64,8 @@ def _changes(old: Lock | None, new: Lock) -> list[dict[str, str | None]]:
 
 def _check_writable(path: Path) -> None:
     """Raise ``InputError`` before the work is done if the lock could not be kept."""
-    from debtool.model.errors import InputError, Issue  # noqa: PLC0415
-    from debtool.model.shipped import is_installed  # noqa: PLC0415
+    from debtool.model.errors import InputError, Issue
+    from debtool.model.shipped import is_installed
 
     folder = next(folder for folder in path.parents if folder.exists())
     if is_installed(path):

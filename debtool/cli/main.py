@@ -86,7 +86,7 @@ def debtool(ctx: click.Context, config: Path | None, cache: Path | None) -> None
 
 def run() -> None:
     """Run the program; the entry point of the ``debtool`` script."""
-    from debtool.model.errors import DebtoolError  # noqa: PLC0415 -- completion needs none of it
+    from debtool.model.errors import DebtoolError
 
     try:
         # Outside click's standalone mode, a command's Exit comes back as its exit code.

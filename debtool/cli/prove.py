@@ -44,7 +44,7 @@ def prove(
     port: int,
     paths: tuple[str, ...],
     log: Path | None,
-    as_json: bool,  # noqa: FBT001
+    as_json: bool,
 ) -> None:
     """Install a published release in a throwaway root the way a user would, and see it answer.
 
@@ -58,11 +58,11 @@ def prove(
       sudo debtool --config repo/demo.toml prove --port 8808
       sudo debtool prove --target noble --path / --path /sdapi/v1/options
     """
-    from debtool.archive.archive import Archive  # noqa: PLC0415
-    from debtool.archive.serve import Server  # noqa: PLC0415
-    from debtool.build.image import RootImage  # noqa: PLC0415
-    from debtool.stack.onboarding import claim_for, onboarding_lines  # noqa: PLC0415
-    from debtool.stack.prove import prove as run  # noqa: PLC0415
+    from debtool.archive.archive import Archive
+    from debtool.archive.serve import Server
+    from debtool.build.image import RootImage
+    from debtool.stack.onboarding import claim_for, onboarding_lines
+    from debtool.stack.prove import prove as run
 
     target = settings.target(target_name)
     archive = Archive.open(settings.archive_directory(directory))
@@ -88,7 +88,7 @@ def prove(
         raise click.exceptions.Exit(1)
 
 
-def _print_step(step: Step, as_json: bool) -> None:  # noqa: FBT001
+def _print_step(step: Step, as_json: bool) -> None:
     if not as_json:
         mark = click.style("ok  ", fg="green") if step.ok else click.style("FAIL", fg="red")
         click.echo(f"{mark} {step.seconds:6.1f} s  {step.name}" + (f": {step.detail}" if step.detail else ""))

@@ -51,7 +51,7 @@ def _release_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _request(settings: Settings, **given: Any) -> Request:
-    from debtool.stack.release import Request  # noqa: PLC0415
+    from debtool.stack.release import Request
 
     stack = settings.project.stack
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
@@ -87,7 +87,7 @@ def _sources(pairs: tuple[str, ...]) -> dict[str, str]:
 
 @click.command()
 @_release_options
-def plan(settings: Settings, as_json: bool, **given: Any) -> None:  # noqa: FBT001
+def plan(settings: Settings, as_json: bool, **given: Any) -> None:
     """Show what a release would build, and why. Inputs are fetched into the cache; nothing else is written.
 
     \b
@@ -96,8 +96,8 @@ def plan(settings: Settings, as_json: bool, **given: Any) -> None:  # noqa: FBT0
       debtool plan --target bookworm --json
       debtool --config repo/demo.toml plan
     """
-    from debtool.cli.output import ProgressWatcher  # noqa: PLC0415
-    from debtool.stack.release import plan_release  # noqa: PLC0415
+    from debtool.cli.output import ProgressWatcher
+    from debtool.stack.release import plan_release
 
     with ProgressWatcher() as watcher:
         planned = plan_release(_request(settings, **given), watcher)
@@ -110,17 +110,17 @@ def plan(settings: Settings, as_json: bool, **given: Any) -> None:  # noqa: FBT0
 @click.command()
 @_release_options
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Copy the packages there.")
-def build(settings: Settings, as_json: bool, out: Path | None, **given: Any) -> None:  # noqa: FBT001
+def build(settings: Settings, as_json: bool, out: Path | None, **given: Any) -> None:
     """Build the packages that a release needs, without publishing them.
 
     \b
     Examples:
       debtool build --target bookworm --out debs
     """
-    import shutil  # noqa: PLC0415
+    import shutil
 
-    from debtool.cli.output import ProgressWatcher  # noqa: PLC0415
-    from debtool.stack.release import build_release  # noqa: PLC0415
+    from debtool.cli.output import ProgressWatcher
+    from debtool.stack.release import build_release
 
     with ProgressWatcher() as watcher:
         planned, debs = build_release(_request(settings, **given), watcher)
@@ -139,7 +139,7 @@ def build(settings: Settings, as_json: bool, out: Path | None, **given: Any) -> 
 @click.command()
 @_release_options
 @click.option("--dry-run", is_flag=True, help="Print the plan, and publish nothing.")
-def release(settings: Settings, as_json: bool, dry_run: bool, **given: Any) -> None:  # noqa: FBT001
+def release(settings: Settings, as_json: bool, dry_run: bool, **given: Any) -> None:
     """Build what changed and publish it to a channel in one step.
 
     A package whose inputs are those of a published one is not built again; a release that changes nothing writes
@@ -152,8 +152,8 @@ def release(settings: Settings, as_json: bool, dry_run: bool, **given: Any) -> N
       debtool --config repo/demo.toml release --source torch=torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl
       debtool release --target bookworm --dry-run
     """
-    from debtool.cli.output import ProgressWatcher  # noqa: PLC0415
-    from debtool.stack.release import make_release, plan_release  # noqa: PLC0415
+    from debtool.cli.output import ProgressWatcher
+    from debtool.stack.release import make_release, plan_release
 
     request = _request(settings, **given)
     began = time.monotonic()
@@ -213,7 +213,7 @@ def plan_json(planned: Plan) -> dict[str, Any]:
 
 def print_plan(planned: Plan, *, only_changes: bool = False) -> None:
     """Print a plan as a table and a summary."""
-    from debtool.cli.output import print_table  # noqa: PLC0415
+    from debtool.cli.output import print_table
 
     shown = [package for package in planned.packages if not only_changes or package.action != "keep"]
     rows = [

@@ -36,7 +36,7 @@ def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _open(settings: Settings, directory: Path | None) -> Archive:
-    from debtool.archive.archive import Archive  # noqa: PLC0415
+    from debtool.archive.archive import Archive
 
     return Archive.open(settings.archive_directory(directory))
 
@@ -64,7 +64,7 @@ def repo() -> None:
 @click.option("--url", help="Where machines will reach it.")
 @json_option
 @pass_settings
-def init(settings: Settings, directory: Path | None, url: str | None, as_json: bool) -> None:  # noqa: FBT001
+def init(settings: Settings, directory: Path | None, url: str | None, as_json: bool) -> None:
     """Make an archive with a signing key of its own; an existing one stays as it is.
 
     The key is kept beside the public folder, in a folder of the same name with -private added: make a backup of it.
@@ -74,8 +74,8 @@ def init(settings: Settings, directory: Path | None, url: str | None, as_json: b
       debtool repo init
       debtool repo init --archive /srv/apt --url http://apt.example.net/
     """
-    from debtool.archive.archive import Archive  # noqa: PLC0415
-    from debtool.stack.release import archive_config  # noqa: PLC0415
+    from debtool.archive.archive import Archive
+    from debtool.stack.release import archive_config
 
     public = settings.archive_directory(directory)
     archive = Archive.init(public, archive_config(settings.project.archive_definition(), url))
@@ -91,7 +91,7 @@ def init(settings: Settings, directory: Path | None, url: str | None, as_json: b
 @archive_option
 @json_option
 @pass_settings
-def add(settings: Settings, debs: tuple[Path, ...], directory: Path | None, as_json: bool) -> None:  # noqa: FBT001
+def add(settings: Settings, debs: tuple[Path, ...], directory: Path | None, as_json: bool) -> None:
     """Put DEBS into the pool without publishing them.
 
     \b
@@ -119,8 +119,8 @@ def publish(
     target_name: str | None,
     channel: str | None,
     directory: Path | None,
-    dry_run: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Publish DEBS to a channel in one step; its other packages stay.
 
@@ -138,7 +138,7 @@ def publish(
 
 
 def _print_dry_run(archive: Archive, suite: str, debs: tuple[Path, ...], *, as_json: bool) -> None:
-    from debtool.deb.reader import read_control  # noqa: PLC0415
+    from debtool.deb.reader import read_control
 
     current = {package.name: package.version for package in archive.published(suite)}
     new = [(str(control["Package"]), str(control["Version"])) for control in map(read_control, debs)]
@@ -179,7 +179,7 @@ def refresh(
     target_name: str | None,
     channel: str | None,
     directory: Path | None,
-    as_json: bool,  # noqa: FBT001
+    as_json: bool,
 ) -> None:
     """Write a channel anew with the same packages: a later date, a new signature, sound indexes.
 
@@ -203,8 +203,8 @@ def remove(
     target_name: str | None,
     channel: str | None,
     directory: Path | None,
-    dry_run: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Publish a channel without the packages NAMES; the pool keeps them.
 
@@ -235,7 +235,7 @@ def list_(
     target_name: str | None,
     channel: str | None,
     directory: Path | None,
-    as_json: bool,  # noqa: FBT001
+    as_json: bool,
 ) -> None:
     """List what a channel has.
 
@@ -243,7 +243,7 @@ def list_(
     Examples:
       debtool repo list --target bookworm
     """
-    from debtool.cli.output import print_table  # noqa: PLC0415
+    from debtool.cli.output import print_table
 
     packages = _open(settings, directory).published(_suite(settings, target_name, channel))
     if as_json:
@@ -265,7 +265,7 @@ def history(
     target_name: str | None,
     channel: str | None,
     directory: Path | None,
-    as_json: bool,  # noqa: FBT001
+    as_json: bool,
 ) -> None:
     """Show the generations of a channel, newest first.
 
@@ -273,7 +273,7 @@ def history(
     Examples:
       debtool repo history --target bookworm --channel stable
     """
-    from debtool.cli.output import print_table  # noqa: PLC0415
+    from debtool.cli.output import print_table
 
     generations = _open(settings, directory).history(_suite(settings, target_name, channel))
     if as_json:
@@ -289,7 +289,7 @@ def history(
 @archive_option
 @json_option
 @pass_settings
-def fsck(settings: Settings, directory: Path | None, as_json: bool) -> None:  # noqa: FBT001
+def fsck(settings: Settings, directory: Path | None, as_json: bool) -> None:
     """Check every suite: signatures, and the hash of every index and package. Exits 1 on findings.
 
     \b
@@ -324,9 +324,9 @@ def serve(settings: Settings, directory: Path | None, address: str, port: int) -
       debtool repo serve
       debtool repo serve --address 0.0.0.0 --port 80
     """
-    import threading  # noqa: PLC0415
+    import threading
 
-    from debtool.archive.serve import Server  # noqa: PLC0415
+    from debtool.archive.serve import Server
 
     archive = _open(settings, directory)
     with Server(archive.public, address=address, port=port) as server:
@@ -339,7 +339,7 @@ def serve(settings: Settings, directory: Path | None, address: str, port: int) -
 @click.option("--armor", is_flag=True, help="Print the key itself.")
 @json_option
 @pass_settings
-def key(settings: Settings, directory: Path | None, armor: bool, as_json: bool) -> None:  # noqa: FBT001
+def key(settings: Settings, directory: Path | None, armor: bool, as_json: bool) -> None:
     """Print the archive key's fingerprint, or the key.
 
     \b
@@ -366,7 +366,7 @@ def client_config(
     channel: str | None,
     directory: Path | None,
     url: str | None,
-    as_json: bool,  # noqa: FBT001
+    as_json: bool,
 ) -> None:
     """Print the lines that a user pastes on a machine to follow a channel.
 
@@ -374,7 +374,7 @@ def client_config(
     Examples:
       debtool repo client-config --target bookworm --url http://192.0.2.1:8808/
     """
-    from debtool.stack.onboarding import onboarding_lines  # noqa: PLC0415
+    from debtool.stack.onboarding import onboarding_lines
 
     target = settings.target(target_name)
     suite = f"{target.name}-{settings.channel(channel)}"

@@ -26,7 +26,7 @@ def target() -> None:
 @target.command("list")
 @json_option
 @pass_settings
-def list_(settings: Settings, as_json: bool) -> None:  # noqa: FBT001
+def list_(settings: Settings, as_json: bool) -> None:
     """List the known targets, the stack's own among them.
 
     \b
@@ -34,7 +34,7 @@ def list_(settings: Settings, as_json: bool) -> None:  # noqa: FBT001
       debtool target list
       debtool target list --json
     """
-    from debtool.cli.output import print_table  # noqa: PLC0415
+    from debtool.cli.output import print_table
 
     project = settings.project
     targets = list(project.targets())
@@ -52,14 +52,14 @@ def list_(settings: Settings, as_json: bool) -> None:  # noqa: FBT001
 @click.argument("name")
 @json_option
 @pass_settings
-def show(settings: Settings, name: str, as_json: bool) -> None:  # noqa: FBT001
+def show(settings: Settings, name: str, as_json: bool) -> None:
     """Show target NAME: its versions, its notes and its libraries.
 
     \b
     Examples:
       debtool target show noble-rocm6.1
     """
-    from debtool.cli.output import out, print_table  # noqa: PLC0415
+    from debtool.cli.output import out, print_table
 
     one = settings.project.target(name)
     if as_json:

@@ -46,11 +46,11 @@ def deb(
     wheels: tuple[Path, ...],
     target_name: str | None,
     out: Path,
-    no_bytecode: bool,  # noqa: FBT001
+    no_bytecode: bool,
     revision: int,
     jobs: int | None,
-    dry_run: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Write a .deb for every WHEEL into a folder.
 
@@ -63,8 +63,8 @@ def deb(
       debtool wheel deb dist/*.whl --target noble --out debs --no-bytecode
       debtool --config mystack/stack.toml wheel deb dist/*.whl --target trixie
     """
-    from debtool.cli.output import ProgressWatcher, print_table  # noqa: PLC0415
-    from debtool.stack.singles import plan_wheels  # noqa: PLC0415
+    from debtool.cli.output import ProgressWatcher, print_table
+    from debtool.stack.singles import plan_wheels
 
     stack = settings.project.stack
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
@@ -83,7 +83,7 @@ def deb(
             click.echo(f"would write {out / package.filename}")
         return
     began = time.monotonic()
-    from debtool.stack.make import build_packages  # noqa: PLC0415
+    from debtool.stack.make import build_packages
 
     with ProgressWatcher() as watcher:
         built = build_packages(planned, out, jobs=jobs or len(os.sched_getaffinity(0)), watcher=watcher)
