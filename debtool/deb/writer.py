@@ -75,7 +75,7 @@ def write_deb(
     """
     mtime = int(date.timestamp()) if isinstance(date, datetime) else date
     with _disk_errors(destination), tempfile.TemporaryFile(dir=destination.parent, buffering=0) as data:
-        _clear_leftovers(destination)
+        clear_leftovers(destination)
         member = _Member(data, destination, f"data.tar{SUFFIX[compression]}")
         contents = _write_data(member, payload, mtime, (compression, level, threads))
         control = _control_tar(make_control(contents), contents, mtime, (compression, level, threads))
@@ -204,7 +204,7 @@ def _write_all(stream: IO[bytes], data: bytes) -> None:
         view = view[stream.write(view) :]
 
 
-def _clear_leftovers(destination: Path) -> None:
+def clear_leftovers(destination: Path) -> None:
     """Remove the temporary files that killed processes left for ``destination``."""
     pattern = re.compile(rf"\.{re.escape(destination.name)}\.(\d+)\.tmp")
     for path in destination.parent.iterdir():

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from debtool.deb.writer import write_deb
+from debtool.deb.writer import clear_leftovers, write_deb
 from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
 from debtool.stack.draft import DraftPayload
 
@@ -81,9 +79,9 @@ def build_packages(
     errors: list[DebtoolError] = []
     # Spawned, not forked: this process has threads (progress), and a forked copy of a held lock never opens.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(packages)), mp_context=context, initializer=_end_quietly) as pool:
+    with ProcessPoolExecutor(min(jobs, len(packages)), mp_context=context, initializer=_leave_interruptions) as pool:
         heaviest_first = sorted(packages, key=lambda package: -package.draft.weight)
-        # Builders start with interruptions held back, until they can take one (`_end_quietly`).
+        # Builders start with interruptions held back, until they ignore them (`_leave_interruptions`).
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         futures = {pool.submit(_build, p.draft, p.build, folder / p.filename): p for p in heaviest_first}
         try:
@@ -103,9 +101,12 @@ def build_packages(
                 Issue("a build process was killed", fix="look for an out-of-memory kill (dmesg), and try fewer --jobs")
             ) from None
         except KeyboardInterrupt:
+            # A builder that raised in the middle of anything could hang in a lock; killed, it leaves a file to clear.
             for child in multiprocessing.active_children():
-                if child.pid is not None:
-                    os.kill(child.pid, signal.SIGINT)
+                child.kill()
+                child.join()
+            for package in packages:
+                clear_leftovers(folder / package.filename)
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -116,11 +117,9 @@ def build_packages(
     return {package.name: built[package.name] for package in packages}
 
 
-def _end_quietly() -> None:
-    """Let an interruption end this build process without a word, after what it was writing is cleared away."""
-    if signal.SIGINT in signal.sigpending():
-        os._exit(1)
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(1))
+def _leave_interruptions() -> None:
+    """Ignore interruptions in this build process: Ctrl-C reaches it too, and its parent decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import marshal
+import os
 import platform
 import signal
 import struct
@@ -23,8 +24,9 @@ _LENGTH = struct.Struct("<I")
 
 def main() -> None:
     """Serve requests until stdin ends."""
-    # Ctrl-C reaches every process of a terminal; who started this one tells the user.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Ctrl-C reaches every process of a terminal; who started this one tells the user. Where it is ignored, it stays so.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
     _send(replies, importlib.util.MAGIC_NUMBER + platform.python_version().encode("ascii"))
     while (path := _receive(requests)) is not None:
@@ -81,4 +83,7 @@ def _send(stream: BinaryIO, data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BrokenPipeError:
+        os._exit(0)  # whoever asked was killed: there is nobody to answer, and nothing to flush

@@ -157,9 +157,10 @@ def test_a_new_stack_overwrites_nothing(program: Program, stack: Path, tmp_path:
     assert not (tmp_path / "stack.toml").exists()
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
+def start(*arguments: str | Path, interruptions: str = "default") -> subprocess.Popen[str]:
+    # The tests themselves may run where SIGINT is ignored, and that is inherited.
     return subprocess.Popen(
-        [sys.executable, "-m", "debtool.cli.main", *map(str, arguments)],
+        ["env", f"--{interruptions}-signal=INT", sys.executable, "-m", "debtool.cli.main", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -189,6 +190,21 @@ def test_an_interrupted_build_leaves_nothing(workshop: Workshop, large: Path, tm
     assert stdout == ""
     assert "debtool: interrupted; nothing was published" in lines(stderr)
     assert list(out.iterdir()) == []
+
+
+def test_a_build_that_ignores_interruptions_goes_on(workshop: Workshop, large: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("--config", workshop.folder / "stack.toml", "wheel", "deb", large, "--target=here", "--out", out)
+    process = start(*arguments, interruptions="ignore")
+    deadline = time.monotonic() + 60
+    while not out.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.8)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert [path.suffix for path in out.iterdir()] == [".deb"]
 
 
 @pytest.fixture
