@@ -116,6 +116,17 @@ def target_option(command: _CommandT) -> _CommandT:
     )(command)
 
 
+def archive_option(command: _CommandT) -> _CommandT:
+    """Add ``--archive`` to a command."""
+    return click.option(
+        "--archive",
+        "directory",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="The archive's public folder.  [default: what the stack's 'public' key says]",
+    )(command)
+
+
 def _complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     settings = ctx.find_object(Settings) or Settings.from_options(None, None, {})
     return [target.name for target in settings.project.targets() if target.name.startswith(incomplete)]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from debtool.cli.context import emit_json, json_option, pass_settings
-from debtool.cli.repo import archive_option, suite_options
+from debtool.cli.context import archive_option, emit_json, json_option, pass_settings
+from debtool.cli.repo import suite_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

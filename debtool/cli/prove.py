@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from debtool.cli.context import emit_json, human_bytes, json_option, pass_settings, target_option
+from debtool.cli.context import archive_option, emit_json, human_bytes, json_option, pass_settings, target_option
 
 if TYPE_CHECKING:
     from debtool.archive.archive import Archive
@@ -24,13 +24,7 @@ _PORT = 8808
 @click.command()
 @target_option
 @click.option("--channel", "-C", metavar="C", help="The channel that is tried.  [default: the archive's last]")
-@click.option(
-    "--archive",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="The archive's public folder.  [default: what the stack's 'public' key says]",
-)
+@archive_option
 @click.option("--port", default=0, help="Serve the archive on this port meanwhile.  [default: any free one]")
 @click.option("--path", "paths", multiple=True, default=("/", "/info"), show_default=True, help="Must answer 200.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Keep the service's output there.")

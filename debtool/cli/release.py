@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from debtool.cli.context import emit_json, human_bytes, json_option, pass_settings, target_option
+from debtool.cli.context import archive_option, emit_json, human_bytes, json_option, pass_settings, target_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +24,7 @@ def _release_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         target_option,
         click.option("--channel", "-C", metavar="C", help="Where to publish.  [default: the archive's last channel]"),
-        click.option(
-            "--archive",
-            "directory",
-            type=click.Path(file_okay=False, path_type=Path),
-            metavar="DIR",
-            help="The archive's public folder.  [default: what the stack's 'public' key says]",
-        ),
+        archive_option,
         click.option(
             "--url", help="Where machines reach the archive.  [default: archive.toml's, else the folder itself]"
         ),

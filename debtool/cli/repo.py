@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from debtool.cli.context import emit_json, human_bytes, json_option, pass_settings, target_option
+from debtool.cli.context import archive_option, emit_json, human_bytes, json_option, pass_settings, target_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from debtool.archive.archive import Archive
     from debtool.archive.values import Publication
     from debtool.cli.context import Settings
-
-
-def archive_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--archive`` to a command."""
-    return click.option(
-        "--archive",
-        "directory",
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
-        help="The archive's public folder.  [default: what the stack's 'public' key says]",
-    )(command)
 
 
 def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
