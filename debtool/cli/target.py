@@ -39,7 +39,10 @@ def list_(settings: Settings, as_json: bool) -> None:
     project = settings.project
     targets = list(project.targets())
     if as_json:
-        emit_json("targets", {"targets": [t.model_dump(exclude={"sonames"}, by_alias=True) for t in targets]})
+        emit_json(
+            "targets",
+            {"targets": [t.model_dump(exclude={"sonames": True, "rocm": {"sonames"}}, by_alias=True) for t in targets]},
+        )
         return
     rows = [
         (t.name, "yes" if t.name in project.stack.targets else "", t.title, t.python, t.rocm.release if t.rocm else "-")
@@ -82,6 +85,6 @@ def show(settings: Settings, name: str, as_json: bool) -> None:
         ["library", "package", "at least", "verified", "source"],
         [
             (s, p.package, p.minimum or "", "yes" if p.verified else "no", p.source)
-            for s, p in sorted(one.sonames.items())
+            for s, p in sorted(one.libraries.items())
         ],
     )

@@ -93,7 +93,7 @@ def library_clauses(files: Mapping[str, ElfNeeds], target: Target, *, provided: 
         elif soname == "libgcc_s.so.1":
             numbers = [version.removeprefix("GCC_") for version in versions if version.startswith("GCC_")]
             clauses.append(clause("libgcc-s1", ">=", max(numbers, default="3.0", key=_order)))
-        elif known := target.sonames.get(soname):
+        elif known := target.libraries.get(soname):
             alternatives = [name.strip() for name in known.package.split("|")]
             clauses.append(
                 Clause(

@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from elftools.common.exceptions import ELFError
 from elftools.common.utils import struct_parse
@@ -40,6 +40,21 @@ _SECTION_FIELDS = {1: ((32, 4), (46, 6)), 2: ((40, 8), (58, 6))}
 
 
 @dataclass(frozen=True, slots=True)
+class DlopenNote:
+    """Libraries that a program opens at run time and says so in its ``.note.dlopen``.
+
+    Attributes:
+        sonames: The libraries, any one of which will do, the preferred first.
+        priority: ``required``, ``recommended`` or ``suggested``.
+        feature: What it is opened for; empty if the note does not say.
+    """
+
+    sonames: tuple[str, ...]
+    priority: Literal["required", "recommended", "suggested"]
+    feature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ElfNeeds:
     """What one ELF file says of itself.
 
@@ -48,16 +63,22 @@ class ElfNeeds:
         bits: 32 or 64.
         soname: Its own DT_SONAME, empty if it has none.
         needed: The libraries in DT_NEEDED, in order.
-        run_path: DT_RUNPATH, else DT_RPATH, split at colons.
+        rpath: DT_RPATH, split at colons; empty if there is a DT_RUNPATH, which makes the linker ignore it.
+        runpath: DT_RUNPATH, split at colons.
         versions: The symbol versions that it asks of each library.
+        symbols: The symbols without a version that it asks of others, sorted.
+        dlopen: The libraries that its notes say it opens at run time.
     """
 
     machine: str
     bits: int
     soname: str
     needed: tuple[str, ...]
-    run_path: tuple[str, ...]
+    rpath: tuple[str, ...]
+    runpath: tuple[str, ...]
     versions: Mapping[str, tuple[str, ...]]
+    symbols: tuple[str, ...] = ()
+    dlopen: tuple[DlopenNote, ...] = ()
 
 
 def read_needs(reopen: Callable[[], Readable], size: int) -> ElfNeeds | None:
@@ -113,15 +134,19 @@ def _read(elf: Any) -> ElfNeeds | None:
     versions: dict[str, set[str]] = defaultdict(set)
     for library, version in wanted:
         versions[strings[library]].add(strings[version])
-    run_path = names["DT_RUNPATH"] or names["DT_RPATH"]
     return ElfNeeds(
         machine=str(elf["e_machine"]),
         bits=elf.elfclass,
         soname=next((strings[offset] for offset in names["DT_SONAME"]), ""),
         needed=tuple(strings[offset] for offset in names["DT_NEEDED"]),
-        run_path=tuple(part for offset in run_path for part in strings[offset].split(":") if part),
+        rpath=() if names["DT_RUNPATH"] else _folders(strings[offset] for offset in names["DT_RPATH"]),
+        runpath=_folders(strings[offset] for offset in names["DT_RUNPATH"]),
         versions={library: tuple(sorted(found)) for library, found in sorted(versions.items())},
     )
+
+
+def _folders(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(part for text in texts for part in text.split(":") if part)
 
 
 def _dynamic_tags(elf: Any, segment: Any) -> defaultdict[str, list[int]]:

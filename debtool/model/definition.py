@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from debtool.model.errors import InputError, Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -25,20 +25,17 @@ class Strict(BaseModel):
 ModelT = TypeVar("ModelT", bound=Strict)
 
 
-def parse_definition(text: str, file: Path, model: type[ModelT], page: str) -> ModelT:
+def parse_definition(
+    text: str, file: Path, model: type[ModelT], page: str, base: Mapping[str, Any] | None = None
+) -> ModelT:
     """Return the definition in ``text``; ``file`` and ``page`` (of the documentation) are named in errors.
+
+    ``base`` has the values of what the text does not say; tables are merged.
 
     Raises:
         InputError: The text is not TOML, or breaks a rule of ``model``; one issue for each problem.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        match = re.search(r"at line (\d+)", str(error))
-        issue = Issue(
-            f"not valid TOML: {error}", file=file, line=int(match[1]) if match else None, fix="correct the syntax"
-        )
-        raise InputError(issue) from None
+    data = merged(base or {}, read_toml(text, file))
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -49,6 +46,31 @@ def parse_definition(text: str, file: Path, model: type[ModelT], page: str) -> M
             issue = _issue(detail, lines, data, file, model, page)
             found.setdefault(issue.field, issue)
         raise InputError(*found.values()) from None
+
+
+def read_toml(text: str, file: Path) -> dict[str, Any]:
+    """Return the data of ``text``, read from ``file``; raises ``InputError`` with the line if it is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        match = re.search(r"at line (\d+)", str(error))
+        issue = Issue(
+            f"not valid TOML: {error}", file=file, line=int(match[1]) if match else None, fix="correct the syntax"
+        )
+        raise InputError(issue) from None
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with the values of ``over`` in their place; tables are merged, whatever else is replaced.
+
+    >>> merged({"a": 1, "t": {"x": 1}}, {"t": {"y": 2}})
+    {'a': 1, 't': {'x': 1, 'y': 2}}
+    """
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        result[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result
 
 
 def _issue(

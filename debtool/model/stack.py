@@ -65,6 +65,7 @@ def _placeholders(text: str) -> str:
 
 
 RequirementText = Annotated[str, AfterValidator(_requirement)]
+Replacement = Annotated[str, AfterValidator(lambda text: _requirement(text) if text else text)]
 VersionText = Annotated[str, AfterValidator(_version)]
 SpecifierText = Annotated[str, AfterValidator(_specifiers)]
 DistributionName = Annotated[str, AfterValidator(_distribution)]
@@ -168,11 +169,19 @@ class WheelSettings(Strict):
 
     Attributes:
         depends: Relations (Debian syntax) that its files do not show, such as libraries it opens at run time.
+        requires: Other requirements in place of the wheel's own, by distribution; an empty one leaves it out.
+        libraries: Relations (Debian syntax) for shared libraries, by soname; an empty one leaves it out.
+        run_path: Folders in run paths of its ELF files, and the folder that is written in place of each.
+        any_gpu: Whether it may lack device code for the target's GPU.
         exclude: Patterns (fnmatch, below site-packages) of files left out of the package.
         reason: Why.
     """
 
     depends: tuple[Line, ...] = ()
+    requires: dict[DistributionName, Replacement] = Field(default_factory=dict)
+    libraries: dict[str, str] = Field(default_factory=dict)
+    run_path: dict[AbsolutePath, AbsolutePath] = Field(default_factory=dict)
+    any_gpu: bool = False
     exclude: tuple[Line, ...] = ()
     reason: Line
 

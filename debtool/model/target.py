@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from pydantic import Field, StringConstraints
@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from debtool.model.definition import Strict, parse_definition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
@@ -18,6 +18,7 @@ Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]*$")]
 Tag_ = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.]*$")]
 TwoNumbers = Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+$")]
 Dotted = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)+$")]
+Gpu = Annotated[str, StringConstraints(pattern=r"^gfx[0-9a-f]+$")]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{40}$")]
 
 # zstd members: dpkg-deb(1), "zstd ... since dpkg 1.21.18".
@@ -29,13 +30,20 @@ class Soname(Strict):
 
     Attributes:
         package: The package, or alternatives separated by ``|``.
-        minimum: The lowest version that will do, if one is known.
+        minimum: The lowest version that will do for whoever needs the library at all, if one is known.
+        below: The first version that no longer has it, where the package's name does not say so.
+        versions: For each symbol version that the library has, the lowest package version that has all its symbols;
+            empty where the library has none, or they are not known.
+        symbols: The same for single symbols without a version, where it is above ``minimum``.
         source: Where this is known from.
         verified: False where no archive was at hand to check it against.
     """
 
     package: Line
     minimum: Line | None = None
+    below: Line | None = None
+    versions: dict[str, Line] = Field(default_factory=dict)
+    symbols: dict[str, Line] = Field(default_factory=dict)
     source: Line
     verified: bool = True
 
@@ -63,16 +71,31 @@ class AptSource(Strict):
 
 
 class Rocm(Strict):
-    """The ROCm release of a target."""
+    """The ROCm release of a target.
+
+    Attributes:
+        release: Its point release, as its folder and its side-by-side packages are named: ``6.3.4``.
+        gpu: What the machine's GPU reports, so what device code must be for.
+        source: AMD's archive.
+        sonames: Its libraries, and the packages that have them.
+    """
 
     release: Dotted
+    gpu: Gpu
     source: AptSource
+    sonames: dict[str, Soname]
+
+    @property
+    def folder(self) -> str:
+        """Where this release is installed; ``/opt/rocm`` is an alternative that leads there."""
+        return f"/opt/rocm-{self.release}"
 
 
 class Target(Strict):
     """One target file.
 
     Attributes:
+        extends: The target that this one adds to: what is not said here is as it is there.
         name: What the user calls it; suites are ``<name>-<channel>``.
         tag: Its short form in versions: ``1.26.4-1~<tag>``.
         distribution: ``debian`` or ``ubuntu``.
@@ -86,6 +109,7 @@ class Target(Strict):
     """
 
     schema_: Literal[1] = Field(alias="schema")
+    extends: Word | None = None
     name: Word
     title: Line
     tag: Tag_
@@ -99,6 +123,11 @@ class Target(Strict):
     notes: tuple[str, ...] = ()
     rocm: Rocm | None = None
     sonames: dict[str, Soname]
+
+    @property
+    def libraries(self) -> dict[str, Soname]:
+        """Every library that is known of the target, ROCm's included, by soname."""
+        return self.sonames | (self.rocm.sonames if self.rocm else {})
 
     @property
     def site_packages(self) -> str:
@@ -143,6 +172,6 @@ class Target(Strict):
         yield "linux_x86_64"
 
 
-def parse_target(text: str, file: Path) -> Target:
-    """Return the target described by ``text``, read from ``file``."""
-    return parse_definition(text, file, Target, "docs/targets.md")
+def parse_target(text: str, file: Path, base: Mapping[str, Any] | None = None) -> Target:
+    """Return the target described by ``text``, read from ``file``; ``base`` is what it adds to (`merged`)."""
+    return parse_definition(text, file, Target, "docs/targets.md", base)

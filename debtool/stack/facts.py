@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from debtool.elf.needs import ElfNeeds, elf_files
+from debtool.elf.needs import DlopenNote, ElfNeeds, elf_files
 from debtool.wheel.fetch import sha256_of
 from debtool.wheel.source import open_wheel
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from debtool.model.target import Target
 
 # Raised when what is kept of a wheel changes.
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,7 @@ def _from_json(data: dict[str, Any], path: Path, sha256: str) -> WheelFacts:
 
 
 def _elf_from_json(data: dict[str, Any]) -> ElfNeeds:
-    lists = {key: tuple(data[key]) for key in ("needed", "run_path")}
+    lists = {key: tuple(data[key]) for key in ("needed", "rpath", "runpath", "symbols")}
     versions = {library: tuple(names) for library, names in data["versions"].items()}
-    return ElfNeeds(data["machine"], data["bits"], data["soname"], versions=versions, **lists)
+    notes = tuple(DlopenNote(tuple(note["sonames"]), note["priority"], note["feature"]) for note in data["dlopen"])
+    return ElfNeeds(data["machine"], data["bits"], data["soname"], versions=versions, dlopen=notes, **lists)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from debtool.model.archive import ArchiveDefinition, parse_archive
+from debtool.model.definition import merged, read_toml
 from debtool.model.errors import InputError, Issue
 from debtool.model.shipped import shipped
 from debtool.model.stack import Stack, parse_stack
@@ -48,27 +50,43 @@ class Project:
 
     def target(self, name: str) -> Target:
         """Read target ``name``: from ``targets/`` beside the stack, else from debtool's own."""
+        file = self._target_file(name)
+        return parse_target(_read_target(file), file, self._base(file))
+
+    def targets(self) -> Iterator[Target]:
+        """Yield every known target by name, the stack's own before debtool's of the same name."""
+        for name in self._target_names():
+            yield self.target(name)
+
+    def _target_names(self) -> list[str]:
+        return sorted({file.stem for folder in self._target_folders() for file in folder.glob("*.toml")})
+
+    def _target_file(self, name: str) -> Path:
         for folder in self._target_folders():
             file = folder / f"{name}.toml"
             if file.is_file():
-                return parse_target(file.read_text(encoding="utf-8"), file)
-        known = ", ".join(target.name for target in self.targets())
+                return file
         raise InputError(
             Issue(
                 f"there is no target {name!r}",
                 file=self._target_folders()[0] / f"{name}.toml",
-                fix=f"one of {known}; or write that file (docs/targets.md)",
+                fix=f"one of {', '.join(self._target_names())}; or write that file (docs/targets.md)",
             )
         )
 
-    def targets(self) -> Iterator[Target]:
-        """Yield every known target, the stack's own first; a name that was seen before is passed over."""
-        seen: set[str] = set()
-        for folder in self._target_folders():
-            for file in sorted(folder.glob("*.toml")):
-                if file.stem not in seen:
-                    seen.add(file.stem)
-                    yield parse_target(file.read_text(encoding="utf-8"), file)
+    def _base(self, file: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+        """Return what the target in ``file`` adds to: the one that it extends, and what is known of its libraries."""
+        own = read_toml(_read_target(file), file)
+        base: dict[str, Any] = {}
+        if isinstance(name := own.get("extends"), str):
+            try:
+                other = self._target_file(name)
+            except InputError as error:
+                raise InputError(*(replace(i, file=file, field="extends") for i in error.issues)) from None
+            if other in (*seen, file):
+                raise InputError(Issue("extends itself", file=file, field="extends", fix="name another target"))
+            base = merged(self._base(other, (*seen, file)), read_toml(_read_target(other), other))
+        return merged(base, read_libraries(file.with_suffix(".libraries.json")))
 
     def _target_folders(self) -> list[Path]:
         own = self.folder / "targets"
@@ -83,6 +101,25 @@ def open_project(file: Path) -> Project:
     """
     text = read_definition(file, "give an existing stack file with --config, or make one with: debtool init DIR")
     return Project(file.resolve(), parse_stack(text, file))
+
+
+def _read_target(file: Path) -> str:
+    return read_definition(file, "make it readable")
+
+
+def read_libraries(file: Path) -> dict[str, Any]:
+    """Return what ``debtool target libraries --update`` wrote, as a target's tables; nothing if there is no such file.
+
+    Raises:
+        InputError: It was damaged.
+    """
+    if not file.is_file():
+        return {}
+    try:
+        return {"sonames": json.loads(file.read_text(encoding="utf-8"))["sonames"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        fix = "take it from debtool again, or write it anew: debtool target libraries --update"
+        raise InputError(Issue("is no table of libraries", file=file, fix=fix)) from None
 
 
 def read_definition(file: Path, fix: str) -> str:

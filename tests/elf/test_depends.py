@@ -19,7 +19,7 @@ def target() -> Target:
 def elf(
     *needed: str, soname: str = "", versions: dict[str, tuple[str, ...]] | None = None, machine: str = "EM_X86_64"
 ) -> ElfNeeds:
-    return ElfNeeds(machine, 64, soname, needed, (), versions or {})
+    return ElfNeeds(machine, 64, soname, needed, (), (), versions or {})
 
 
 def test_libraries_of_the_wheel_are_inside(target: Target) -> None:

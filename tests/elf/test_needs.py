@@ -83,7 +83,7 @@ def test_run_paths_are_split(tmp_path: Path) -> None:
     subprocess.run(command, check=True)
     found = needs_of(library.read_bytes())
     assert found is not None
-    assert (found.run_path, found.soname) == (("$ORIGIN/lib", "/opt/x"), "libx.so.3")
+    assert (found.runpath, found.soname) == (("$ORIGIN/lib", "/opt/x"), "libx.so.3")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fEL", b"\x7fELF", b"\x7fELF" + bytes(99), b"!<arch>\n" + bytes(99)])

@@ -116,7 +116,7 @@ def test_relations_resolve_in_the_set_and_the_target(
     set_versions |= {
         wheel_package(STACK.prefix, name): DebianVersion(f"{version}-1") for name, version in built.items()
     }
-    system = {part.strip() for soname in TARGET.sonames.values() for part in soname.package.split("|")}
+    system = {part.strip() for soname in TARGET.libraries.values() for part in soname.package.split("|")}
     system.add(STACK.full_name("runtime"))
     unmet = [
         f"{name}: {alternatives}"

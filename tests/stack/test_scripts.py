@@ -243,7 +243,10 @@ def test_the_lines_that_a_user_pastes_are_shell(workshop: Workshop) -> None:
     request = workshop.request()
     tree = [package for package in request.project.stack.package if isinstance(package, TreePackage)]
     assert tree
-    for where in (request.target, request.target.model_copy(update={"rocm": Rocm(release="6.3.4", source=SOURCE)})):
+    for where in (
+        request.target,
+        request.target.model_copy(update={"rocm": Rocm(release="6.3.4", gpu="gfx1030", sonames={}, source=SOURCE)}),
+    ):
         lines = onboarding_lines(request.project.stack, where, archive, "here-stable", "http://192.0.2.1:8808/")
         subprocess.run(["sh", "-n"], input="\n".join(lines), text=True, check=True)
         subprocess.run(["bash", "-n"], input="\n".join(lines), text=True, check=True)

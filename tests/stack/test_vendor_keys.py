@@ -51,7 +51,7 @@ def with_rocm(fingerprint: str, key_uri: str = "http://127.0.0.1:9/key") -> Targ
         pin=600,
         pin_origin="vendor.example.org",
     )
-    return target(rocm=Rocm(release="6.3.4", source=source))
+    return target(rocm=Rocm(release="6.3.4", gpu="gfx1030", sonames={}, source=source))
 
 
 def test_a_target_without_vendors_needs_no_key(tmp_path: Path) -> None:
