@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from debtool.elf.depends import library_clauses
+from debtool.elf.depends import library_clauses, library_needs
 from debtool.model.errors import InputError, Issue
 from debtool.model.names import wheel_package
 from debtool.model.stack import Source
@@ -130,9 +130,9 @@ def _relations(
         _check_locked(wheel, needed, versions)
     python = requirement_relations(wheel, target, prefix=stack.prefix, locked=versions, extras=extras)
     names = {canonicalize_name(requirement.name) for requirement in needed}
-    provided = {soname for name in names & facts.keys() for soname in facts[name].sonames}
+    siblings = {path: needs for name in names & facts.keys() for path, needs in facts[name].elf.items()}
     try:
-        libraries = library_clauses(wheel.elf, target, provided=provided)
+        libraries = library_clauses(library_needs(wheel.elf, target, siblings=siblings))
     except InputError as error:
         raise InputError(*(replace(issue, file=issue.file or wheel.path) for issue in error.issues)) from None
     return [str(one) for one in dict.fromkeys([*libraries, *python])]
