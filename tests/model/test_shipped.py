@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 REPO = shipped("repo")
 STACKS = sorted(file for file in REPO.glob("*.toml") if file.name != "archive.toml")
 LOCKS = sorted((REPO / "locks").glob("*.txt"))
-TARGETS = {"bookworm", "noble", "noble-rocm6.1", "noble-rocm6.3", "trixie"}
+ROCM = {f"noble-rocm6.{minor}" for minor in range(5)}
+TARGETS = {"bookworm", "noble", "trixie", *ROCM}
 
 
 def test_the_shipped_files_are_found() -> None:
