@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from debtool.model.errors import InputError, Issue
 from debtool.model.names import wheel_package
-from debtool.model.relations import requirement_clauses
+from debtool.model.specifiers import requirement_clauses
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -55,13 +55,8 @@ def changed(version: Version, change: int) -> Version:
 _VERSION = versions()
 _EITHER = st.booleans()
 _MOSTLY = st.sampled_from([True, True, True, False])
-_OPERATORS = st.sampled_from(
-    [
-        operators
-        for n in (1, 2)
-        for operators in itertools.product(["==", "!=", "==.*", "!=.*", "~=", ">=", "<=", "<", ">", "==="], repeat=n)
-    ]
-)
+_OPERATOR = ["==", "!=", "==.*", "!=.*", "~=", ">=", "<=", "<", ">", "==="]
+_OPERATORS = st.one_of(*(st.sampled_from(list(itertools.product(_OPERATOR, repeat=n))) for n in (1, 2, 3)))
 
 
 @st.composite
@@ -73,8 +68,14 @@ def pairs(draw: st.DrawFn) -> tuple[Version, Version]:
 
 @st.composite
 def requirements(draw: st.DrawFn) -> tuple[Version, SpecifierSet]:
-    """Draw a version and one or two specifiers whose versions are mostly near it."""
+    """Draw a version and up to three specifiers whose versions are mostly near it."""
     version = draw(_VERSION)
+    return version, draw(specifiers_near(version))
+
+
+@st.composite
+def specifiers_near(draw: st.DrawFn, version: Version) -> SpecifierSet:
+    """Draw up to three specifiers whose versions are mostly near ``version``."""
     specifiers = []
     for operator in draw(_OPERATORS):
         bound = changed(version, draw(_CHANGE)) if draw(_MOSTLY) else draw(_VERSION)
@@ -85,7 +86,7 @@ def requirements(draw: st.DrawFn) -> tuple[Version, SpecifierSet]:
             text = str(bound)
         specifiers.append(operator.removesuffix(".*") + text)
     try:
-        return version, SpecifierSet(",".join(specifiers))
+        return SpecifierSet(",".join(specifiers))
     except InvalidSpecifier:  # ~= with one number
         assume(False)
         raise
