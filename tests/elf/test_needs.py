@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 import sysconfig
@@ -13,7 +14,7 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from debtool.elf.needs import ElfNeeds, elf_files, read_needs
+from debtool.elf.needs import DlopenNote, ElfNeeds, elf_files, read_needs
 from debtool.elf.stream import RestartableStream
 
 SAMPLES = [
@@ -84,6 +85,127 @@ def test_run_paths_are_split(tmp_path: Path) -> None:
     found = needs_of(library.read_bytes())
     assert found is not None
     assert (found.runpath, found.soname) == (("$ORIGIN/lib", "/opt/x"), "libx.so.3")
+
+
+def compiled(folder: Path, source: str, *options: str) -> Path:
+    """What gcc makes of ``source``; a shared library unless ``options`` say otherwise."""
+    folder.mkdir(exist_ok=True)
+    (folder / "x.c").write_text(source)
+    subprocess.run(["gcc", "-fPIC", "-shared", "-o", folder / "x.so", folder / "x.c", *options], check=True)
+    return folder / "x.so"
+
+
+def by_readelf(path: Path) -> set[str]:
+    """The undefined symbols without a version that readelf lists."""
+    lines = subprocess.run(["readelf", "--dyn-syms", "-W", path], check=True, capture_output=True, text=True).stdout
+    rows = [line.split() for line in lines.splitlines() if " UND " in line]
+    return {row[7] for row in rows if len(row) > 7 and "@" not in row[7]}
+
+
+USES = """
+#include <stdio.h>
+extern int from_elsewhere(void), twice(int);
+extern int maybe(void) __attribute__((weak));
+extern int number;
+int here(void) { return maybe ? maybe() : puts("x") + twice(from_elsewhere()) + number; }
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-Wl,--hash-style=gnu",),
+        ("-Wl,--hash-style=sysv",),
+        ("-Wl,--hash-style=both", "-s"),
+        ("-Wl,--hash-style=gnu", "-fvisibility=hidden"),
+        ("-Wl,--hash-style=gnu", "-nostdlib", "-fvisibility=hidden"),
+    ],
+    ids=" ".join,
+)
+def test_the_symbols_without_a_version_are_those_that_readelf_lists(tmp_path: Path, options: tuple[str, ...]) -> None:
+    library = compiled(tmp_path, USES, *options)
+    found = needs_of(library.read_bytes())
+    assert found is not None
+    assert {"from_elsewhere", "twice", "maybe", "number"} <= set(found.symbols)
+    assert found.symbols == tuple(sorted(by_readelf(library)))
+    assert ("puts" in found.symbols) == ("-nostdlib" in options), "glibc's have a version where it was linked against"
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_the_symbols_of_real_files_are_those_that_readelf_lists(path: Path) -> None:
+    found = needs_of(path.read_bytes())
+    assert found is not None
+    assert found.symbols == tuple(sorted(by_readelf(path)))
+
+
+def test_files_keep_symbols_if_they_need_a_library_from_outside(tmp_path: Path) -> None:
+    compiled(tmp_path / "one", "int f(void) { return 1; }", "-Wl,-soname,libone.so.1")
+    files = {
+        "alone.so": compiled(tmp_path / "alone", USES).read_bytes(),
+        "libone.so.1": (tmp_path / "one/x.so").read_bytes(),
+        "user.so": compiled(tmp_path / "user", USES, "-Wl,--no-as-needed", str(tmp_path / "one/x.so")).read_bytes(),
+    }
+
+    def kept(names: list[str]) -> dict[str, bool]:
+        found = elf_files({name: len(files[name]) for name in names}, lambda path: io.BytesIO(files[path]))
+        return {path: "twice" in needs.symbols for path, needs in found.items()}
+
+    assert kept(["alone.so", "user.so"]) == {"alone.so": False, "user.so": True}
+    assert kept(list(files)) == {"alone.so": False, "libone.so.1": False, "user.so": False}
+    files["renamed.so"] = files.pop("libone.so.1")
+    assert not kept(list(files))["user.so"], "a soname inside is inside, whatever the file's name"
+
+
+def noted(folder: Path, *texts: str, owner: str = "FDO", kind: int = 0x407C0C0A, align: int = 4) -> tuple[Any, ...]:
+    """The dlopen notes that are read from a library which has each of ``texts`` as a note's description."""
+    notes = "".join(
+        f"""
+        .balign {align}
+        .long {len(owner) + 1}, {len(text.encode()) + 1}, {kind}
+        .asciz "{owner}"
+        .balign 4
+        .asciz {json.dumps(text, ensure_ascii=False)}
+        .balign 4"""
+        for text in texts
+    )
+    folder.mkdir(exist_ok=True)
+    (folder / "note.s").write_text(f'.section .note.dlopen,"a",@note{notes}\n')
+    found = needs_of(compiled(folder, "int x;", str(folder / "note.s")).read_bytes())
+    assert found is not None
+    return found.dlopen
+
+
+def test_dlopen_notes_are_read(tmp_path: Path) -> None:
+    first = [{"soname": ["libx.so.2", "libx.so.1"], "feature": "x", "description": "für x", "priority": "required"}]
+    second = [{"soname": ["liby.so"]}, {"soname": ["libz.so"], "priority": "suggested", "extra": 3}]
+    assert noted(tmp_path, json.dumps(first, ensure_ascii=False), json.dumps(second)) == (
+        DlopenNote(("libx.so.2", "libx.so.1"), "required", "x"),
+        DlopenNote(("liby.so",), "recommended"),
+        DlopenNote(("libz.so",), "suggested"),
+    )
+    assert noted(tmp_path, json.dumps(second), kind=1) == ()
+    assert noted(tmp_path, json.dumps(second), owner="FDX") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "7",
+        "[" * 3000,
+        '{"soname": ["a"]}',
+        '[{"feature": "a"}]',
+        '[{"soname": []}]',
+        '[{"soname": "a"}]',
+        '[{"soname": [1]}]',
+        '[{"soname": ["a"], "priority": "urgent"}]',
+        '[{"soname": ["a"], "feature": 1}]',
+        '[{"soname": ["a"]}, 5]',
+    ],
+)
+def test_a_malformed_dlopen_note_is_no_note(tmp_path: Path, text: str) -> None:
+    assert noted(tmp_path, text, '[{"soname": ["good"]}]') == (DlopenNote(("good",), "recommended"),)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fEL", b"\x7fELF", b"\x7fELF" + bytes(99), b"!<arch>\n" + bytes(99)])

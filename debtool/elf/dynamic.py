@@ -1,0 +1,247 @@
+"""The dynamic segment of an ELF file, read the way the dynamic linker reads it: by program headers alone.
+
+Section headers are left alone: the dynamic linker does not read them either, they stand at a file's end, and stripped
+files have none (System V ABI, chapter 5; symbol versions: LSB Core, "Symbol Versioning").
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from elftools.common.exceptions import ELFError
+from elftools.common.utils import struct_parse
+from elftools.construct.core import ConstructError
+from elftools.elf.elffile import ELFFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from debtool.elf.stream import RestartableStream
+
+MAGIC = b"\x7fELF"
+
+DAMAGED = (ELFError, ConstructError, UnicodeDecodeError, struct.error)
+"""What reading a damaged file raises."""
+
+_DYNAMIC_LIMIT = 2**20
+"""Bytes of a dynamic segment, or of notes, that are believed; real ones have a few kilobytes."""
+
+_VERNEED_LIMIT = 2**20
+_SYMBOL_LIMIT = 2**22
+"""Dynamic symbols that are believed; torch's largest library has 4 * 10**5."""
+
+_NAME_LIMIT = 4096
+_CHUNK = 2**16
+_CLASS_OFFSET = 4
+_SECTION_FIELDS = {1: ((32, 4), (46, 6)), 2: ((40, 8), (58, 6))}
+"""By file class (32 bits, 64 bits): where e_shoff is, and where e_shentsize, e_shnum and e_shstrndx are."""
+
+_BINDINGS = {1, 2}
+"""STB_GLOBAL and STB_WEAK."""
+
+_VERSION_MASK = 0x7FFF
+"""The bits of a DT_VERSYM entry that are the version's index; 0 and 1 are no version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """An ELF file that the dynamic linker loads.
+
+    Attributes:
+        elf: It, without its sections.
+        stream: Its bytes.
+        tags: The values of its dynamic segment by tag, in order.
+    """
+
+    elf: Any
+    stream: RestartableStream
+    tags: Mapping[str, list[int]]
+
+    def offset(self, tag: str) -> int | None:
+        """Return where in the file the address in ``tag`` is loaded from, None if there is none."""
+        if not self.tags[tag]:
+            return None
+        address = self.tags[tag][0]
+        for segment in self.elf.iter_segments():
+            start = segment["p_vaddr"]
+            if segment["p_type"] == "PT_LOAD" and start <= address < start + segment["p_filesz"]:
+                return int(segment["p_offset"] + address - start)
+        return None
+
+    def strings(self, offsets: Iterable[int]) -> dict[int, str]:
+        """Return the strings at ``offsets`` of the string table, read in ascending order."""
+        table = self.offset("DT_STRTAB") or 0
+        strings = {}
+        window, start = b"", 0
+        for offset in sorted(offsets):
+            # One window serves the strings that stand close together, so that the stream never has to go back.
+            if offset + _NAME_LIMIT > start + len(window):
+                kept = window[offset - start :] if offset < start + len(window) else b""
+                self.stream.seek(table + offset + len(kept))
+                window, start = kept + self.stream.read(_CHUNK - len(kept)), offset
+            end = window.find(b"\0", offset - start)
+            strings[offset] = window[offset - start : end if end >= 0 else None].decode("utf-8")
+        return strings
+
+    def needed_versions(self) -> list[tuple[int, int]]:
+        """Return (library, version) of each needed symbol version, as offsets in the string table."""
+        offset = self.offset("DT_VERNEED")
+        if offset is None:
+            return []
+        self.stream.seek(offset)
+        table = io.BytesIO(self.stream.read(_VERNEED_LIMIT))
+        found = []
+        position = 0
+        for _ in range(sum(self.tags["DT_VERNEEDNUM"])):
+            need = struct_parse(self.elf.structs.Elf_Verneed, table, position)
+            version = position + need["vn_aux"]
+            for _ in range(need["vn_cnt"]):
+                entry = struct_parse(self.elf.structs.Elf_Vernaux, table, version)
+                found.append((need["vn_file"], entry["vna_name"]))
+                version += entry["vna_next"]
+            if not need["vn_next"]:
+                break
+            position += need["vn_next"]
+        return found
+
+    def unversioned_symbols(self) -> list[int]:
+        """Return the undefined symbols that ask for no version, as offsets of their names in the string table."""
+        symbols = self.offset("DT_SYMTAB")
+        if symbols is None:
+            return []
+        undefined = dict(self._undefined(symbols, self._undefined_limit(symbols)))
+        versions = self.offset("DT_VERSYM")
+        if versions is not None and undefined:
+            self.stream.seek(versions)
+            indices = self.stream.read(2 * (max(undefined) + 1))
+            for symbol, (index,) in enumerate(struct.iter_unpack(f"{self._order}H", indices[: len(indices) & -2])):
+                if index & _VERSION_MASK > 1:
+                    undefined.pop(symbol, None)
+        return list(undefined.values())
+
+    def notes(self) -> Iterator[tuple[str, int, bytes]]:
+        """Yield owner, type and description of each note that is loaded."""
+        header = struct.Struct(f"{self._order}III")
+        for segment in self.elf.iter_segments():
+            if segment["p_type"] != "PT_NOTE" or segment["p_filesz"] > _DYNAMIC_LIMIT:
+                continue
+            # Eight only where the segment says so, as for .note.gnu.property (Linux ABI extensions to the gABI).
+            align = 8 if segment["p_align"] == 8 else 4  # noqa: PLR2004
+            self.stream.seek(segment["p_offset"])
+            data = self.stream.read(segment["p_filesz"])
+            position = 0
+            while position + header.size <= len(data):
+                name_size, size, kind = header.unpack_from(data, position)
+                name = position + header.size
+                start = name + name_size + -(name + name_size) % align
+                if start + size > len(data):
+                    break
+                yield data[name : name + name_size].rstrip(b"\0").decode("latin-1"), kind, data[start : start + size]
+                position = start + size + -(start + size) % align
+
+    @property
+    def _order(self) -> str:
+        return "<" if self.elf.little_endian else ">"
+
+    def _undefined_limit(self, symbols: int) -> int:
+        """Return how many of the first symbols can be undefined ones."""
+        offset = self.offset("DT_GNU_HASH")
+        if offset is not None:
+            self.stream.seek(offset)
+            _, first, words, _ = struct.unpack(f"{self._order}IIII", self.stream.read(16))
+            self.stream.seek(offset + 16)
+            empty = words == 1 and not any(self.stream.read(self.elf.elfclass // 8))
+            # A table without symbols says 1 (GNU ld), however many undefined ones there are.
+            limit = self._until_next_table(symbols) if empty else first
+        elif (offset := self.offset("DT_HASH")) is not None:
+            self.stream.seek(offset)
+            _, limit = struct.unpack(f"{self._order}II", self.stream.read(8))
+        else:
+            limit = self._until_next_table(symbols)
+        if limit > _SYMBOL_LIMIT:
+            raise ELFError(f"{limit} undefined symbols")
+        return int(limit)
+
+    def _until_next_table(self, symbols: int) -> int:
+        """Return how many symbols there is room for up to the next of the tables that the segment names."""
+        tables = ("DT_STRTAB", "DT_VERSYM", "DT_VERNEED", "DT_VERDEF", "DT_GNU_HASH", "DT_RELA", "DT_REL", "DT_JMPREL")
+        offsets = [offset for tag in tables if (offset := self.offset(tag)) is not None]
+        versions = self.offset("DT_VERSYM")
+        limits = [
+            (min(offset for offset in offsets if offset > start) - start) // size
+            for start, size in ((symbols, self._symbol.size), (versions, 2))
+            if start is not None and any(offset > start for offset in offsets)
+        ]
+        return min(limits, default=0)
+
+    @property
+    def _symbol(self) -> struct.Struct:
+        # st_name, st_info and st_shndx; what stands between them is skipped.
+        return struct.Struct(self._order + ("IBxH16x" if self.elf.elfclass == 64 else "I8xBxH"))  # noqa: PLR2004
+
+    def _undefined(self, symbols: int, limit: int) -> Iterator[tuple[int, int]]:
+        layout = self._symbol
+        step = _CHUNK // layout.size
+        for first in range(0, limit, step):
+            wanted = min(step, limit - first) * layout.size
+            self.stream.seek(symbols + first * layout.size)
+            data = self.stream.read(wanted)
+            for number, (name, info, section) in enumerate(
+                layout.iter_unpack(data[: len(data) // layout.size * layout.size]), first
+            ):
+                if not section and name and info >> 4 in _BINDINGS:
+                    yield number, name
+            if len(data) < wanted:
+                break
+
+
+def read_dynamic(stream: RestartableStream) -> Dynamic | None:
+    """Return the dynamic segment of the ELF file in ``stream``.
+
+    None if it has none (objects, static programs) or no string table. A damaged file raises one of `DAMAGED`, here or
+    later.
+    """
+    elf = ELFFile(cast("BinaryIO", _WithoutSections(stream)))
+    segment = next((segment for segment in elf.iter_segments() if segment["p_type"] == "PT_DYNAMIC"), None)
+    if segment is None or segment["p_filesz"] > _DYNAMIC_LIMIT:
+        return None
+    dynamic = Dynamic(elf, stream, _tags(elf, segment))
+    return None if dynamic.offset("DT_STRTAB") is None else dynamic
+
+
+class _WithoutSections:
+    """An ELF file whose header says that it has no sections."""
+
+    def __init__(self, stream: RestartableStream) -> None:
+        self._stream = stream
+        stream.seek(0)
+        head = bytearray(stream.read(64))
+        stream.seek(0)
+        for offset, size in _SECTION_FIELDS.get(head[_CLASS_OFFSET] if len(head) == 64 else 0, ()):  # noqa: PLR2004
+            head[offset : offset + size] = bytes(size)
+        self._head = bytes(head)
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int = -1, /) -> bytes:
+        position = self._stream.tell()
+        data = self._stream.read(size)
+        if position >= len(self._head):
+            return data
+        head = self._head[position : position + len(data)]
+        return head + data[len(head) :]
+
+
+def _tags(elf: Any, segment: Any) -> defaultdict[str, list[int]]:
+    elf.stream.seek(segment["p_offset"])
+    table = io.BytesIO(elf.stream.read(segment["p_filesz"]))
+    tags: defaultdict[str, list[int]] = defaultdict(list)
+    for _ in range(segment["p_filesz"] // elf.structs.Elf_Dyn.sizeof()):
+        entry = struct_parse(elf.structs.Elf_Dyn, table)
+        if entry["d_tag"] == "DT_NULL":
+            break
+        tags[str(entry["d_tag"])].append(entry["d_val"])
+    return tags
