@@ -132,6 +132,14 @@ def in_words(specifier: Specifier) -> str:
     return f"{specifier} is {said}"
 
 
+def respelled(specifiers: Iterable[Specifier], locked: Version) -> bool:
+    """Return whether `requirement_range` writes any of ``specifiers`` in the spelling of ``locked``, unlike its own."""
+    named = [
+        Version(one.version).release for one in specifiers if one.operator != "===" and not one.version.endswith(".*")
+    ]
+    return any(_stripped(one) == _stripped(locked.release) and one != locked.release for one in named)
+
+
 def _spellings(specifiers: Iterable[Specifier], locked: Version | None) -> dict[tuple[int, ...], tuple[int, ...]]:
     """Return how releases are written, by release without trailing zeros.
 
