@@ -44,7 +44,8 @@ def _release_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return pass_settings(command)
 
 
-def _request(settings: Settings, **given: Any) -> Request:
+def make_request(settings: Settings, *, jobs: int | None = None, no_bytecode: bool = False, **given: Any) -> Request:
+    """Return the request that the options of a command make."""
     from debtool.stack.release import Request
 
     stack = settings.project.stack
@@ -57,8 +58,8 @@ def _request(settings: Settings, **given: Any) -> Request:
         cache=settings.cache,
         url=given["url"],
         sources=_sources(given["sources"]),
-        jobs=given["jobs"] or len(os.sched_getaffinity(0)),
-        bytecode=not given["no_bytecode"],
+        jobs=jobs or len(os.sched_getaffinity(0)),
+        bytecode=not no_bytecode,
         date=int(epoch) if epoch else stack.timestamp,
     )
 
@@ -94,7 +95,7 @@ def plan(settings: Settings, as_json: bool, **given: Any) -> None:
     from debtool.stack.release import plan_release
 
     with ProgressWatcher() as watcher:
-        planned = plan_release(_request(settings, **given), watcher)
+        planned = plan_release(make_request(settings, **given), watcher)
     if as_json:
         emit_json("plan", plan_json(planned))
     else:
@@ -117,7 +118,7 @@ def build(settings: Settings, as_json: bool, out: Path | None, **given: Any) -> 
     from debtool.stack.release import build_release
 
     with ProgressWatcher() as watcher:
-        planned, debs = build_release(_request(settings, **given), watcher)
+        planned, debs = build_release(make_request(settings, **given), watcher)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         debs = [Path(shutil.copy2(deb, out)) for deb in debs]
@@ -149,7 +150,7 @@ def release(settings: Settings, as_json: bool, dry_run: bool, **given: Any) -> N
     from debtool.cli.output import ProgressWatcher
     from debtool.stack.release import make_release, plan_release
 
-    request = _request(settings, **given)
+    request = make_request(settings, **given)
     began = time.monotonic()
     with ProgressWatcher() as watcher:
         if dry_run:

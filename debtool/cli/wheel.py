@@ -21,8 +21,41 @@ def wheel() -> None:
 
     \b
     Examples:
+      debtool wheel depends numpy-*.whl --target bookworm
       debtool wheel deb numpy-*.whl --target bookworm --out debs
     """
+
+
+@wheel.command()
+@click.argument("wheels", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="WHEEL...")
+@target_option
+@json_option
+@pass_settings
+def depends(settings: Settings, wheels: tuple[Path, ...], target_name: str | None, as_json: bool) -> None:
+    """Show what the package of every WHEEL depends on, and why.
+
+    Each requirement with its marker's verdict and its Debian translation; each shared library with who needs it, who
+    has it and where its bound comes from; the GPUs that it has code for. Several wheels are looked at as one set: what
+    one of them brings, another need not have. Exit code 2 if anything cannot be mapped.
+
+    \b
+    Examples:
+      debtool wheel depends numpy-*.whl --target bookworm
+      debtool wheel depends jax_rocm60_plugin-*.whl --target noble-rocm6.3 --json
+    """
+    from debtool.cli.dependencies import as_data, print_tree
+    from debtool.stack.singles import read_dependencies
+
+    found = read_dependencies(settings.project.stack, settings.target(target_name), wheels)
+    if as_json:
+        emit_json("wheel-depends", {"wheels": [as_data(one) for one in found]})
+    else:
+        for one in found:
+            print_tree(one)
+    if issues := [issue for one in found for issue in one.issues]:
+        from debtool.model.errors import InputError
+
+        raise InputError(*issues)
 
 
 @wheel.command()

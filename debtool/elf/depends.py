@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from debian.deb822 import PkgRelation
 
 from debtool.elf.search import LibrarySearch
-from debtool.model.errors import InputError, Issue
+from debtool.model.errors import Issue
 from debtool.model.relations import Clause, Relation
 from debtool.model.versions import DebianVersion
 
@@ -122,18 +122,16 @@ def library_needs(
 
 
 def library_clauses(needs: Iterable[LibraryNeed], strength: Strength = Strength.DEPENDS) -> list[Clause]:
-    """Return the relations for ``needs``: of several on the same packages, the narrowest.
-
-    Raises:
-        InputError: Libraries that nothing is known to have, or that are too old on the target; all of them.
-    """
-    wanted = [need for need in needs if need.strength == strength]
-    if issues := [need.issue for need in wanted if need.issue]:
-        raise InputError(*issues)
-    return narrowest(chain.from_iterable(need.clauses for need in wanted))
+    """Return the relations for ``needs`` in one field: of several on the same packages, the narrowest."""
+    return _narrowest(chain.from_iterable(need.clauses for need in needs if need.strength == strength))
 
 
-def narrowest(clauses: Iterable[Clause]) -> list[Clause]:
+def library_issues(needs: Iterable[LibraryNeed]) -> list[Issue]:
+    """Return what is wrong with ``needs``: libraries that nothing is known to have, or that are too old."""
+    return [need.issue for need in needs if need.issue]
+
+
+def _narrowest(clauses: Iterable[Clause]) -> list[Clause]:
     """Return the clauses sorted, of several on the same packages with the same operators only the narrowest."""
     best: dict[tuple[tuple[str, str | None], ...], Clause] = {}
     for each in clauses:
@@ -142,7 +140,8 @@ def narrowest(clauses: Iterable[Clause]) -> list[Clause]:
         if other is None or _is_narrower(each.alternatives[0], other.alternatives[0]):
             best[key] = each
     bounded = {key[0][0] for key in best if key[0][1] and len(key) == 1}
-    return sorted((one for key, one in best.items() if key[0][1] or key[0][0] not in bounded), key=str)
+    wanted = (one for key, one in best.items() if key[0][1] or key[0][0] not in bounded)
+    return sorted(wanted, key=lambda one: (one.alternatives[0].package, one.alternatives[0].operator == "<<", str(one)))
 
 
 def _is_narrower(one: Relation, other: Relation) -> bool:

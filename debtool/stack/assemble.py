@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from debtool.elf.depends import library_clauses, library_needs
+from debtool.elf.depends import Strength
 from debtool.model.errors import InputError, Issue
 from debtool.model.names import wheel_package
 from debtool.model.stack import Source
 from debtool.model.versions import upstream_version
+from debtool.stack.dependencies import WheelSet, all_dependencies
 from debtool.stack.draft import StackDraft
 from debtool.stack.onboarding import channel_stanza
 from debtool.stack.recipes.doctor import DoctorDraft
@@ -26,13 +27,9 @@ from debtool.stack.recipes.wheel import WheelDraft
 from debtool.stack.trees import fetch_tree, patch_tree, tree_files
 from debtool.stack.vendor_keys import vendor_keys
 from debtool.stack.wheels import gather_wheels
-from debtool.wheel.depends import requirement_relations, requirements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-    from packaging.utils import NormalizedName
-    from packaging.version import Version
 
     from debtool.archive.archive import Archive
     from debtool.model.stack import BasePackage, Stack, TreePackage
@@ -88,92 +85,23 @@ def wheel_drafts(
     With ``locked``, the wheels are the whole set: a requirement that none of them meets is an error, and so is one
     whose version is another than the set's.
     """
-    facts = {wheel.name: wheel for wheel in wheels}
+    together = WheelSet(stack, target, {wheel.name: wheel for wheel in wheels}, locked=locked)
     direct = {canonicalize_name(Requirement(text).name) for text in stack.requirements.direct}
-    extras = _asked_extras(stack, target, facts)
-    issues: list[Issue] = []
-    for name, wheel in sorted(facts.items()):
-        settings = stack.wheel.get(name)
-        try:
-            relations = _relations(stack, target, wheel, facts, extras.get(name, set()), locked=locked)
-        except InputError as error:
-            issues += error.issues
-            continue
+    for found in all_dependencies(together):
+        wheel = found.wheel
         yield WheelDraft(
             stack=stack,
             target=target,
-            name=wheel_package(stack.prefix, name),
+            name=wheel_package(stack.prefix, wheel.name),
             upstream=upstream_version(wheel.version),
             architecture="all" if wheel.pure else target.architecture,
             wheel=wheel,
-            depends=(*relations, *(settings.depends if settings else ())),
-            requested=name in direct,
+            relations={str(strength): tuple(found.relations(strength)) for strength in Strength},
+            provides=found.provides,
+            requested=wheel.name in direct,
             bytecode=bytecode,
-            settings=settings,
+            settings=stack.wheel.get(wheel.name),
         )
-    if issues:
-        raise InputError(*issues)
-
-
-def _relations(
-    stack: Stack,
-    target: Target,
-    wheel: WheelFacts,
-    facts: Mapping[NormalizedName, WheelFacts],
-    extras: set[str],
-    *,
-    locked: bool,
-) -> list[str]:
-    versions = {name: other.version for name, other in facts.items()} if locked else None
-    needed = requirements(wheel, target, extras)
-    if versions is not None:
-        _check_locked(wheel, needed, versions)
-    python = requirement_relations(wheel, target, prefix=stack.prefix, locked=versions, extras=extras)
-    names = {canonicalize_name(requirement.name) for requirement in needed}
-    siblings = {path: needs for name in names & facts.keys() for path, needs in facts[name].elf.items()}
-    try:
-        libraries = library_clauses(library_needs(wheel.elf, target, siblings=siblings))
-    except InputError as error:
-        raise InputError(*(replace(issue, file=issue.file or wheel.path) for issue in error.issues)) from None
-    return [str(one) for one in dict.fromkeys([*libraries, *python])]
-
-
-def _check_locked(wheel: WheelFacts, needed: Iterable[Requirement], versions: Mapping[NormalizedName, Version]) -> None:
-    """Raise ``InputError`` where the set's versions are not what ``wheel`` requires."""
-    issues = []
-    for requirement in needed:
-        version = versions.get(canonicalize_name(requirement.name))
-        if version is not None and not requirement.specifier.contains(version, prereleases=True):
-            issues.append(
-                Issue(
-                    f"requires {requirement}, and the set has {requirement.name} {version}",
-                    file=wheel.path,
-                    field="Requires-Dist",
-                    fix="take other versions: change the stack's requirements and run debtool lock",
-                )
-            )
-    if issues:
-        raise InputError(*issues)
-
-
-def _asked_extras(
-    stack: Stack, target: Target, facts: Mapping[NormalizedName, WheelFacts]
-) -> dict[NormalizedName, set[str]]:
-    """Return the extras that anything in the set asks for: the package of a wheel depends on what they require."""
-    asked: dict[NormalizedName, set[str]] = {}
-    waiting = [Requirement(text) for text in stack.requirements.direct]
-    seen: set[str] = set()
-    waiting += [need for wheel in facts.values() for need in requirements(wheel, target)]
-    while waiting:
-        requirement = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        new = {canonicalize_name(extra) for extra in requirement.extras} - asked.get(name, set())
-        if not new or name not in facts or str(requirement) in seen:
-            continue
-        seen.add(str(requirement))
-        asked.setdefault(name, set()).update(new)
-        waiting += requirements(facts[name], target, asked[name])
-    return asked
 
 
 def _keyring(request: Request, archive: Archive | None, package: BasePackage, _: list[Draft]) -> Draft:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from debtool.elf.gpu import GpuCode, read_gpu_targets
 from debtool.elf.needs import DlopenNote, ElfNeeds, elf_files
 from debtool.wheel.fetch import sha256_of
 from debtool.wheel.source import open_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from debtool.model.target import Target
+    from debtool.wheel.source import Wheel
 
 # Raised when what is kept of a wheel changes.
-_FORMAT = 2
+_FORMAT = 3
+
+_ROCM = ("libamdhip64.", "libhsa-runtime64.", "libhip", "libroc", "libMIOpen.")
+"""What the libraries of ROCm are called."""
+
+_CODE_OBJECTS = (".co", ".hsaco", ".hipfb")
+"""Endings of files that are device code themselves."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,9 @@ class WheelFacts:
         pure: Whether it runs on every platform.
         size: Bytes of its files when unpacked.
         requires: Its Requires-Dist entries.
+        extras: Its Provides-Extra entries.
         elf: What its ELF files say of themselves, by path.
+        gpu: The device code in its files, by path.
     """
 
     path: Path
@@ -46,11 +58,8 @@ class WheelFacts:
     size: int
     requires: tuple[str, ...]
     elf: dict[str, ElfNeeds]
-
-    @property
-    def sonames(self) -> set[str]:
-        """The libraries that it brings, by soname and by file name."""
-        return {path.rpartition("/")[2] for path in self.elf} | {needs.soname for needs in self.elf.values()} - {""}
+    extras: tuple[str, ...] = ()
+    gpu: dict[str, GpuCode] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,7 @@ def read_wheel(path: Path, target: Target, *, sha256: str | None = None) -> Whee
     """
     with open_wheel(path) as wheel:
         wheel.check_target(target)
+        elf = elf_files(wheel.sizes, wheel.open)
         return WheelFacts(
             path=path,
             sha256=sha256 or sha256_of(path),
@@ -92,8 +102,26 @@ def read_wheel(path: Path, target: Target, *, sha256: str | None = None) -> Whee
             pure=wheel.pure,
             size=sum(wheel.sizes.values()),
             requires=wheel.requires,
-            elf=elf_files(wheel.sizes, wheel.open),
+            elf=elf,
+            extras=wheel.extras,
+            gpu=_device_code(wheel, elf),
         )
+
+
+def _device_code(wheel: Wheel, elf: Mapping[str, ElfNeeds]) -> dict[str, GpuCode]:
+    """Return the device code of the files that can have some: ELF files of a wheel for ROCm, and code objects by name.
+
+    To look at every file of every wheel would take as long again as reading them.
+    """
+    needed = (soname for needs in elf.values() for soname in needs.needed)
+    for_rocm = any(soname.startswith(_ROCM) for soname in needed)
+    found = {}
+    for path, size in wheel.sizes.items():
+        if (for_rocm and path in elf) or path.endswith(_CODE_OBJECTS):
+            code = read_gpu_targets(partial(wheel.open, path), size)
+            if code is not None:
+                found[path] = code
+    return found
 
 
 def _to_json(facts: WheelFacts, targets: list[str]) -> dict[str, Any]:
@@ -105,6 +133,8 @@ def _to_json(facts: WheelFacts, targets: list[str]) -> dict[str, Any]:
         "pure": facts.pure,
         "size": facts.size,
         "requires": facts.requires,
+        "extras": facts.extras,
+        "gpu": {path: asdict(code) for path, code in facts.gpu.items()},
         "elf": {path: asdict(needs) for path, needs in facts.elf.items()},
     }
 
@@ -118,6 +148,8 @@ def _from_json(data: dict[str, Any], path: Path, sha256: str) -> WheelFacts:
         pure=data["pure"],
         size=data["size"],
         requires=tuple(data["requires"]),
+        extras=tuple(data["extras"]),
+        gpu={path: _gpu_from_json(code) for path, code in data["gpu"].items()},
         elf={path: _elf_from_json(needs) for path, needs in data["elf"].items()},
     )
 
@@ -127,3 +159,7 @@ def _elf_from_json(data: dict[str, Any]) -> ElfNeeds:
     versions = {library: tuple(names) for library, names in data["versions"].items()}
     notes = tuple(DlopenNote(tuple(note["sonames"]), note["priority"], note["feature"]) for note in data["dlopen"])
     return ElfNeeds(data["machine"], data["bits"], data["soname"], versions=versions, dlopen=notes, **lists)
+
+
+def _gpu_from_json(data: dict[str, Any]) -> GpuCode:
+    return GpuCode(tuple(map(tuple, data["bundles"])), tuple(data["objects"]), tuple(data["unread"]))

@@ -54,12 +54,13 @@ class Project:
         return parse_target(_read_target(file), file, self._base(file))
 
     def targets(self) -> Iterator[Target]:
-        """Yield every known target by name, the stack's own before debtool's of the same name."""
+        """Yield every known target, the stack's own first; of two of the same name it is the stack's."""
         for name in self._target_names():
             yield self.target(name)
 
     def _target_names(self) -> list[str]:
-        return sorted({file.stem for folder in self._target_folders() for file in folder.glob("*.toml")})
+        names = (file.stem for folder in self._target_folders() for file in sorted(folder.glob("*.toml")))
+        return list(dict.fromkeys(names))
 
     def _target_file(self, name: str) -> Path:
         for folder in self._target_folders():

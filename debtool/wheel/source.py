@@ -67,6 +67,11 @@ class Wheel:
         return tuple(map(str, self.metadata.get_all("Requires-Dist", [])))
 
     @property
+    def extras(self) -> tuple[str, ...]:
+        """The Provides-Extra entries of METADATA."""
+        return tuple(map(str, self.metadata.get_all("Provides-Extra", [])))
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The bytes of each of its files, by path, in the zip's order."""
         return {member.name: member.size for member in self.archive}

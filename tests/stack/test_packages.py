@@ -96,7 +96,7 @@ FIELDS: dict[str, dict[str, str | None]] = {
         **COMMON,
         "Version": "1.2.0-1~here1",
         "Architecture": "all",
-        "Depends": "acme-runtime, acme-python3-beta (<< 2~~), acme-python3-beta (>= 0.5)",
+        "Depends": "acme-runtime, acme-python3-beta (>= 0.5), acme-python3-beta (<< 2~~)",
         "Section": "python",
     },
     "acme-python3-beta": {**COMMON, "Depends": "acme-runtime"},

@@ -131,7 +131,7 @@ def test_a_bad_wheel_is_told_and_nothing_is_published(workshop: Workshop) -> Non
 
 def test_a_requirement_that_the_set_does_not_meet_is_told(workshop: Workshop) -> None:
     replace_beta(workshop, "3.0")
-    with pytest.raises(InputError, match=r"requires beta<2,>=0\.5, and the set has beta 3\.0"):
+    with pytest.raises(InputError, match=r"requires beta<2,>=0\.5, and the lock has beta 3\.0"):
         workshop.release()
     assert Archive.open(workshop.folder / "public").suites() == ()
 

@@ -15,6 +15,8 @@ from debtool.wheel.payload import Layout, WheelPayload, traits
 from debtool.wheel.source import open_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from debtool.deb.contents import Contents
     from debtool.deb.lintian import Trait
     from debtool.deb.payload import Sink
@@ -29,7 +31,8 @@ class WheelDraft(Draft):
 
     Attributes:
         wheel: What is known of the wheel.
-        depends: Relations on other wheels' packages and on the target's libraries.
+        relations: Relations on other wheels' packages and on the target's libraries, by field.
+        provides: The packages of extras that it stands for.
         requested: Whether the stack names the distribution itself.
         bytecode: Whether bytecode is added.
         settings: What the stack says of this wheel.
@@ -38,7 +41,8 @@ class WheelDraft(Draft):
     recipe: ClassVar[str] = "wheel"
 
     wheel: WheelFacts
-    depends: tuple[str, ...]
+    relations: Mapping[str, tuple[str, ...]]
+    provides: tuple[str, ...] = ()
     requested: bool
     bytecode: bool
     settings: WheelSettings | None = None
@@ -52,7 +56,8 @@ class WheelDraft(Draft):
         """Return the wheel and what its package has beyond it."""
         return {
             "wheel": self.wheel.sha256,
-            "depends": ", ".join(self.depends),
+            **{field.lower(): ", ".join(self.relations[field]) for field in sorted(self.relations)},
+            "provides": ", ".join(self.provides),
             "requested": str(self.requested),
             "bytecode": self.target.python if self.bytecode else "none",
             "settings": digest(self.settings.model_dump_json()) if self.settings else "none",
@@ -87,7 +92,10 @@ class WheelDraft(Draft):
             fields = self.fields(
                 build,
                 Section="python",
-                Depends=", ".join([self.stack.full_name("runtime"), *self.depends]),
+                Depends=", ".join([self.stack.full_name("runtime"), *self.relations["Depends"]]),
+                Recommends=", ".join(self.relations["Recommends"]),
+                Suggests=", ".join(self.relations["Suggests"]),
+                Provides=", ".join(f"{name} (= {build.version})" for name in self.provides),
                 Description=description(wheel),
             )
             fields["Homepage"] = homepage(wheel) or self.stack.homepage

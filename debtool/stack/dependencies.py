@@ -1,0 +1,217 @@
+"""What the package of one wheel depends on, each relation with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from debtool.elf.depends import Strength, library_clauses, library_issues, library_needs
+from debtool.elf.gpu import runs_on
+from debtool.model.errors import InputError, Issue
+from debtool.wheel.depends import defined_extras, provided_extras, requirement_relations, requirements, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from packaging.utils import NormalizedName
+    from packaging.version import Version
+
+    from debtool.elf.depends import LibraryNeed
+    from debtool.elf.needs import ElfNeeds
+    from debtool.model.relations import Clause
+    from debtool.model.stack import Stack, WheelSettings
+    from debtool.model.target import Target
+    from debtool.stack.facts import WheelFacts
+    from debtool.wheel.depends import RequirementLine
+
+
+_GENERIC_SINCE = (6, 4)
+"""The ROCm release that was the first to load code for generic processors."""
+
+
+@dataclass(frozen=True, slots=True)
+class WheelDependencies:
+    """What one wheel's package depends on.
+
+    Attributes:
+        wheel: The wheel.
+        lines: Its requirements, those that do not hold among them.
+        python: Their relations together.
+        libraries: The shared libraries that it needs.
+        added: Relations that the stack adds.
+        reason: Why the stack adds or replaces anything; empty if it does not.
+        provides: The packages of extras that this one stands for.
+        issues: What is wrong with it.
+    """
+
+    wheel: WheelFacts
+    lines: tuple[RequirementLine, ...]
+    python: tuple[Clause, ...]
+    libraries: tuple[LibraryNeed, ...]
+    added: tuple[str, ...] = ()
+    reason: str = ""
+    provides: tuple[str, ...] = ()
+    issues: tuple[Issue, ...] = ()
+
+    def relations(self, strength: Strength) -> list[str]:
+        """Return the relations of one field."""
+        clauses = library_clauses(self.libraries, strength)
+        if strength is not Strength.DEPENDS:
+            return [str(one) for one in clauses]
+        return [*dict.fromkeys([*map(str, clauses), *map(str, self.python), *self.added])]
+
+
+@dataclass(frozen=True)
+class WheelSet:
+    """Wheels that are packaged together.
+
+    Attributes:
+        stack: What is said of them.
+        target: The system.
+        wheels: The wheels by distribution.
+        locked: Whether they are the whole set: a requirement that none of them meets is an error then.
+    """
+
+    stack: Stack
+    target: Target
+    wheels: Mapping[NormalizedName, WheelFacts]
+    locked: bool
+    extras: Mapping[NormalizedName, set[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "extras", self._asked_extras())
+
+    def dependencies(self, name: NormalizedName) -> WheelDependencies:
+        """Return what the package of wheel ``name`` depends on.
+
+        Raises:
+            InputError: A requirement cannot be mapped; with the line that mends it. What is wrong with libraries and
+                device code stands among the `issues`, so that it can be shown with the rest.
+        """
+        wheel = self.wheels[name]
+        settings = self._settings(name)
+        versions: Mapping[NormalizedName, Version] | None = None
+        if self.locked:
+            versions = {other.name: other.version for other in self.wheels.values()}
+        extras = sorted(self.extras.get(name, ()))
+        asked: dict[str, Any] = {
+            "prefix": self.stack.prefix,
+            "locked": versions,
+            "extras": extras,
+            "replaced": self._replaced(name),
+            "defined": self._defined if self.locked else None,
+        }
+        lines = translate(wheel, self.target, **asked)
+        python = requirement_relations(wheel, self.target, **asked)
+        libraries = library_needs(
+            wheel.elf,
+            self.target,
+            siblings=self._siblings(name),
+            replaced=settings.libraries if settings else {},
+        )
+        return WheelDependencies(
+            wheel,
+            tuple(lines),
+            tuple(python),
+            tuple(libraries),
+            added=settings.depends if settings else (),
+            reason=settings.reason if settings else "",
+            provides=tuple(provided_extras(wheel, self.target, prefix=self.stack.prefix, extras=extras)),
+            issues=tuple(
+                replace(issue, file=wheel.path)
+                for issue in (*library_issues(libraries), *_gpu_issues(wheel, self.target, settings))
+            ),
+        )
+
+    @cached_property
+    def _defined(self) -> dict[NormalizedName, set[NormalizedName]]:
+        return {name: defined_extras(wheel, wheel.extras) for name, wheel in self.wheels.items()}
+
+    def _settings(self, name: NormalizedName) -> WheelSettings | None:
+        return self.stack.wheel.get(name)
+
+    def _replaced(self, name: NormalizedName) -> Mapping[NormalizedName, str]:
+        settings = self._settings(name)
+        return {canonicalize_name(other): text for other, text in settings.requires.items()} if settings else {}
+
+    def _requirements(self, wheel: WheelFacts, extras: Collection[str] = ()) -> list[Requirement]:
+        return requirements(wheel, self.target, extras, replaced=self._replaced(wheel.name))
+
+    def _siblings(self, name: NormalizedName) -> dict[str, ElfNeeds]:
+        """Return the ELF files of every wheel of the set that ``name`` depends on, directly or not."""
+        seen = {name}
+        waiting = [name]
+        files: dict[str, ElfNeeds] = {}
+        while waiting:
+            wheel = self.wheels[waiting.pop()]
+            for need in self._requirements(wheel, self.extras.get(wheel.name, ())):
+                other = canonicalize_name(need.name)
+                if other in self.wheels and other not in seen:
+                    seen.add(other)
+                    waiting.append(other)
+                    files |= self.wheels[other].elf
+        return files
+
+    def _asked_extras(self) -> dict[NormalizedName, set[str]]:
+        """Return the extras that anything in the set asks for: the package of a wheel depends on what they require."""
+        asked: dict[NormalizedName, set[str]] = {}
+        waiting = [Requirement(text) for text in self.stack.requirements.direct]
+        seen: set[str] = set()
+        waiting += [need for wheel in self.wheels.values() for need in self._requirements(wheel)]
+        while waiting:
+            requirement = waiting.pop()
+            name = canonicalize_name(requirement.name)
+            new = {canonicalize_name(extra) for extra in requirement.extras} - asked.get(name, set())
+            if not new or name not in self.wheels or str(requirement) in seen:
+                continue
+            seen.add(str(requirement))
+            asked.setdefault(name, set()).update(new)
+            waiting += self._requirements(self.wheels[name], asked[name])
+        return asked
+
+
+def all_dependencies(wheels: WheelSet) -> Iterable[WheelDependencies]:
+    """Yield what every wheel's package depends on, by name; raises ``InputError`` with all that is wrong in the end."""
+    issues: list[Issue] = []
+    for name in sorted(wheels.wheels):
+        try:
+            found = wheels.dependencies(name)
+        except InputError as error:
+            issues += error.issues
+            continue
+        issues += found.issues
+        if not found.issues:
+            yield found
+    if issues:
+        raise InputError(*issues)
+
+
+def _gpu_issues(wheel: WheelFacts, target: Target, settings: WheelSettings | None) -> Iterator[Issue]:
+    """Yield the files with device code of which none is for the target's GPU.
+
+    Such a file fails when its first kernel is started: on the user's machine.
+    """
+    if target.rocm is None or (settings and settings.any_gpu):
+        return
+    gpu = target.rocm.gpu
+    generic = tuple(map(int, target.rocm.release.split("."))) >= _GENERIC_SINCE
+    rule = f"rocm.gpu of target {target.name}"
+    fix = (
+        f"take a wheel that was built for {gpu} (PYTORCH_ROCM_ARCH, --offload-arch), or accept it in the stack: "
+        f'[wheel.{wheel.name}] any_gpu = true, reason = "…"'
+    )
+    for path, code in wheel.gpu.items():
+        bundles = [bundle for bundle in code.bundles if not runs_on(gpu, bundle, generic=generic)]
+        if bundles:
+            targets = ", ".join(sorted({target for bundle in bundles for target in bundle}))
+            problem = f"has device code for {targets} and none for {gpu}, which the GPU reports"
+            yield Issue(problem, field=path, rule=rule, fix=fix)
+    # Code objects come one file for each GPU.
+    objects = sorted({target for code in wheel.gpu.values() for target in code.objects})
+    if objects and not runs_on(gpu, objects, generic=generic):
+        problem = f"its code objects are for {', '.join(objects)} and none for {gpu}, which the GPU reports"
+        yield Issue(problem, rule=rule, fix=fix)
