@@ -24,7 +24,7 @@ from debtool.model.relations import clause
 from debtool.model.specifiers import in_words, requirement_clauses, requirement_range, respelled
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from packaging.markers import Marker
@@ -245,13 +245,13 @@ class _Markers:
         self.target = target
         self.requirements = _read(wheel)
         self._environment = target.environment()
-        self.merged: set[NormalizedName] = set()
-        # An extra includes others by requiring the distribution itself.
-        new = set(map(canonicalize_name, extras))
-        while new:
+        self.merged = set(map(canonicalize_name, extras))
+        # A requirement of the distribution on itself is how an extra includes others.
+        while new := {canonicalize_name(extra) for one in self._own() for extra in one.extras} - self.merged:
             self.merged |= new
-            included = (one for one in self.requirements if self.itself(one) and self.extra_for(one) is not None)
-            new = {canonicalize_name(extra) for one in included for extra in one.extras} - self.merged
+
+    def _own(self) -> Iterator[Requirement]:
+        return (one for one in self.requirements if self.itself(one) and self.extra_for(one) is not None)
 
     def itself(self, requirement: Requirement) -> bool:
         return canonicalize_name(requirement.name) == self.wheel.name
@@ -358,6 +358,7 @@ class _Lock:
         except InputError as error:
             raise self._error(f"requires {said}: {error.issues[0].problem}", fix, error.issues[0].rule) from None
         if version is not None and not specifiers.contains(version, prereleases=True):
+            fix = f"take another version of {needs[0].name} (debtool lock --target {self.target.name}); or {fix}"
             raise self._error(f"requires {said}, and the lock has {needs[0].name} {version}", fix)
 
     def _setting(self, key: NormalizedName, text: str) -> str:

@@ -136,6 +136,12 @@ def test_an_extra_includes_others(target: Target) -> None:
     assert defined_extras(wheel, ["None_Needed"]) == {"a", "b", "all", "none-needed"}
 
 
+def test_a_wheel_may_always_include_an_extra_of_its_own(target: Target) -> None:
+    wheel = Wheel(("demo[a]; os_name == 'posix'", "demo[b]; os_name == 'nt'", "x; extra == 'a'", "y; extra == 'b'"))
+    assert [need.name for need in requirements(wheel, target)] == ["x"]
+    assert provided_extras(wheel, target, prefix="p", extras=[]) == ["p-python3-demo+a"]
+
+
 def test_lines_on_one_distribution_are_intersected(target: Target) -> None:
     wheel = Wheel(("x>=1", "y", "x[a]<2", "X!=1.1; python_version > '3'", "x>5; python_version < '3'"))
     assert join(requirement_relations(wheel, target, prefix="p", locked=LOCK)) == (
@@ -193,7 +199,7 @@ def test_what_cannot_be_mapped_is_told_with_the_line_that_mends_it(
     assert re.fullmatch(re.escape(problem).replace("…", ".+"), issue.problem)
     assert (issue.file, issue.field) == (Path("demo-1-py3-none-any.whl"), "Requires-Dist")
     assert f"[wheel.demo] requires = {{ {setting} }}" in issue.fix
-    assert ("debtool lock --target noble" in issue.fix) == ("lock does not have" in problem)
+    assert ("debtool lock --target noble" in issue.fix) == ("the lock " in problem)
     table = tomllib.loads(f"{issue.fix[issue.fix.index('requires') :]}\nreason = 'because'")
     replaced = {canonicalize_name(name): new for name, new in WheelSettings.model_validate(table).requires.items()}
     requirement_relations(Wheel((text,)), target, prefix="p", locked=lock, defined=defined, replaced=replaced)
