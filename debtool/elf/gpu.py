@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -86,11 +86,13 @@ class GpuCode:
             unit (or one link, with -fgpu-rdc), so that every one must have what the machine needs.
         objects: The target of a file that is itself a code object.
         unread: What could not be read, each with its place and reason.
+        alone: Whether the file is nothing but device code; libraries keep such files for each GPU in one folder.
     """
 
     bundles: tuple[tuple[str, ...], ...] = ()
     objects: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    alone: bool = False
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -140,7 +142,7 @@ def read_gpu_targets(reopen: Callable[[], Readable], size: int) -> GpuCode | Non
     stream = RestartableStream(reopen, size)
     head = stream.read(_ELF_HEADER.size)
     if head.startswith((_PLAIN, _COMPRESSED)):
-        return _read_bundles(stream, 0, size)
+        return replace(_read_bundles(stream, 0, size), alone=True)
     if len(head) < _ELF_HEADER.size or not head.startswith(_ELF64):
         return None
     abi, machine, sections, flags, entry, count, names = _ELF_HEADER.unpack(head)
@@ -158,12 +160,12 @@ def read_gpu_targets(reopen: Callable[[], Readable], size: int) -> GpuCode | Non
 def _code_object(flags: int, abi: int) -> GpuCode:
     name = _MACHINES.get(flags & 0xFF, "-")
     if name == "-":
-        return GpuCode(unread=(f"a code object for an unknown processor, e_flags 0x{flags:x}",))
+        return GpuCode(unread=(f"a code object for an unknown processor, e_flags 0x{flags:x}",), alone=True)
     features = ""
     if abi >= _FEATURES_SINCE:
         values = ((feature, flags >> bit & 3) for feature, bit in _FEATURES)
         features = "".join(f":{feature}{_SIGNS[value]}" for feature, value in values if value in _SIGNS)
-    return GpuCode(objects=(f"gfx{name}{features}",))
+    return GpuCode(objects=(f"gfx{name}{features}",), alone=True)
 
 
 def _find_section(stream: RestartableStream, offset: int, entry: int, count: int, names: int) -> tuple[int, int] | None:

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from debtool.elf.gpu import GpuCode, read_gpu_targets, runs_on
 from debtool.wheel.source import open_wheel
-
-HOST = "host-x86_64-unknown-linux-gnu-"
+from tests.support.bundles import bundle, compressed, paged, rocm_wheel
 
 
 class Forwards(io.BytesIO):
@@ -36,31 +35,6 @@ class Forwards(io.BytesIO):
 
 def code_in(data: bytes) -> GpuCode | None:
     return read_gpu_targets(lambda: Forwards(data), len(data))
-
-
-def bundle(*targets: str, kind: str = "hipv4-amdgcn-amd-amdhsa--", code: bytes = b"\x7fELF code") -> bytes:
-    """A plain bundle: the host's empty entry, and ``code`` for each of ``targets``."""
-    names = [HOST.encode(), *((kind + target).encode() for target in targets)]
-    offset = 32 + sum(24 + len(name) for name in names)
-    entries = []
-    for name in names:
-        size = 0 if name == HOST.encode() else len(code)
-        entries.append(struct.pack("<QQQ", offset, size, len(name)) + name)
-        offset += size
-    return b"__CLANG_OFFLOAD_BUNDLE__" + struct.pack("<Q", len(names)) + b"".join(entries) + code * len(targets)
-
-
-def compressed(plain: bytes, *, version: int = 2, method: int = 1) -> bytes:
-    """A compressed bundle as clang of LLVM 18 (version 1), 19 (2) and 21 (3) writes it."""
-    packed = zstandard.compress(plain) if method else zlib.compress(plain)
-    sizes = {1: "<IQ", 2: "<IIQ", 3: "<QQQ"}[version]
-    total = [8 + struct.calcsize(sizes) + len(packed)] if version > 1 else []
-    return b"CCOB" + struct.pack("<HH", version, method) + struct.pack(sizes, *total, len(plain), 0x1234) + packed
-
-
-def paged(*bundles: bytes) -> bytes:
-    """Bundles as the linker places them."""
-    return b"".join(each + bytes(-len(each) % 4096) for each in bundles)
 
 
 @pytest.fixture(scope="module")
@@ -113,18 +87,18 @@ def test_magic_inside_of_compressed_code_begins_no_bundle() -> None:
     plain = bundle("gfx1030")
     packed = struct.pack("<II", 0x184D2A50, 5000) + b"CCOB" * 1250 + zstandard.compress(plain)
     first = b"CCOB" + struct.pack("<HHIIQ", 2, 1, 24 + len(packed), len(plain), 0) + packed
-    assert code_in(paged(first, bundle("gfx1032"))) == GpuCode((("gfx1030",), ("gfx1032",)))
+    assert code_in(paged(first, bundle("gfx1032"))) == GpuCode((("gfx1030",), ("gfx1032",)), alone=True)
 
 
 def test_an_entry_of_unknown_form_is_code_that_nothing_runs() -> None:
     code = code_in(bundle("wonder"))
-    assert code == GpuCode((("hipv4-amdgcn-amd-amdhsa--wonder",),))
+    assert code == GpuCode((("hipv4-amdgcn-amd-amdhsa--wonder",),), alone=True)
     assert code.missing("gfx1030")
 
 
 def test_a_bundle_may_be_a_file_of_its_own() -> None:
-    assert code_in(compressed(bundle("gfx1030"))) == GpuCode((("gfx1030",),))
-    assert code_in(bundle("gfx1030")) == GpuCode((("gfx1030",),))
+    assert code_in(compressed(bundle("gfx1030"))) == GpuCode((("gfx1030",),), alone=True)
+    assert code_in(bundle("gfx1030")) == GpuCode((("gfx1030",),), alone=True)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +118,7 @@ def test_a_bundle_may_be_a_file_of_its_own() -> None:
 def test_a_code_object_says_its_processor_in_its_flags(flags: int, abi: int, target: str) -> None:
     head = b"\x7fELF\x02\x01\x01\x40" + bytes([abi]) + bytes(7) + struct.pack("<HHI", 3, 224, 1)
     assert code_in(head + struct.pack("<QQQIHHHHHH", 0, 64, 0, flags, 64, 56, 0, 64, 0, 0)) == GpuCode(
-        objects=(target,)
+        objects=(target,), alone=True
     )
 
 
@@ -200,7 +174,7 @@ def test_a_bomb_is_inflated_no_further_than_a_bundle_s_header() -> None:
     found = code_in(paged(*bombs))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert found == GpuCode((("gfx1030",), ("gfx1030",)))
+    assert found == GpuCode((("gfx1030",), ("gfx1030",)), alone=True)
     assert peak < 2**24
 
 
@@ -263,13 +237,7 @@ def test_generic_code_can_be_left_out() -> None:
 
 
 def test_a_real_wheel_has_code_for_what_the_mac_reports(cache: Path) -> None:
-    folder = cache / "wheels" / "rocm"
-    if not list(folder.glob("jax_rocm60_plugin-0.5.0-cp312-*.whl")):
-        options = ["-q", "--no-deps", "--python-version", "3.12", "--only-binary=:all:", "-d", str(folder)]
-        command = [sys.executable, "-m", "pip", "download", *options, "jax_rocm60_plugin==0.5.0"]
-        subprocess.run(command, check=True)
-    (path,) = folder.glob("jax_rocm60_plugin-0.5.0-cp312-*.whl")
-    with open_wheel(path) as wheel:
+    with open_wheel(rocm_wheel(cache)) as wheel:
         every = {name: read_gpu_targets(partial(wheel.open, name), size) for name, size in wheel.sizes.items()}
     found = {name.rpartition("/")[2]: code for name, code in every.items() if code}
     assert sorted(found) == ["_blas.so", "_linalg.so", "_prng.so", "_solver.so"]
