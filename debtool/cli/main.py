@@ -22,6 +22,7 @@ _COMMANDS = {
     "release": ("release", "Build what changed and publish it to a channel."),
     "prove": ("prove", "Install a release in a throwaway root and see it answer."),
     "lint": ("lint", "Check packages with lintian, against Debian Policy."),
+    "why": ("why", "Say why a package depends on another."),
     "audit": ("audit", "Look into binaries: the GPUs that they have code for."),
     "wheel": ("wheel", "Turn single wheels into packages."),
     "repo": ("repo", "The apt archive: make, fill, publish, check, serve."),
