@@ -7,6 +7,8 @@ package that Contents names. What is needed is the archive alone: nothing of the
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -29,15 +31,41 @@ if TYPE_CHECKING:
 # Where the dynamic linker looks without being told (ld.so(8)), with Debian's folders for several architectures.
 _FOLDERS = frozenset(f"{base}{name}" for base in ("", "usr/") for name in ("lib/x86_64-linux-gnu", "lib", "lib64"))
 _MINIMUM = "#MINVER#"
+_SOURCE = re.compile(r"(?:symbols|shlibs|files) of (\S+) ")
 
 
-def find_libraries(asked: Mapping[str, str | None], archive: AptArchive, codename: str) -> dict[str, Soname]:
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """That a release whose archive is out of reach has what another one has, at other versions.
+
+    Attributes:
+        versions: By package, the version that it has, where that is known.
+    """
+
+    versions: Mapping[str, str]
+
+    def apply(self, known: Soname, package: str) -> Soname:
+        """Return ``known``, of ``package`` in the other release, as a guess."""
+        has = self.versions.get(package)
+        source = f"{known.source}; no archive of this release was at hand"
+        if has:
+            source += f", it has {package} {has}"
+        # A shlibs file's bound is often no more than the version that it was compiled as.
+        doubtful = known.source.startswith("shlibs") or (has and known.minimum and _is_above(known.minimum, has))
+        minimum = None if doubtful else known.minimum
+        return known.model_copy(update={"source": source, "verified": False, "minimum": minimum})
+
+
+def find_libraries(
+    asked: Mapping[str, str | None], archive: AptArchive, codename: str, guess: Guess | None = None
+) -> dict[str, Soname]:
     """Return what ``archive``, that of release ``codename``, says of each library.
 
     Args:
         asked: By soname, the package that is known to have it; None where that has to be looked for in Contents.
         archive: Where to look.
         codename: Its release, which is named as the source.
+        guess: What is known of the release that is asked for, if it is another.
 
     Raises:
         InputError: Libraries that no package has, or that several have; all of them.
@@ -46,10 +74,10 @@ def find_libraries(asked: Mapping[str, str | None], archive: AptArchive, codenam
     found: dict[str, Soname] = {}
     issues: list[Issue] = []
     hinted = {soname: {package} for soname, package in asked.items() if package}
-    missing = hinted.keys() - _read_packages(hinted, archive, codename, found, issues)
+    missing = hinted.keys() - _read_packages(hinted, archive, codename, found, issues, guess)
     looked_for = {soname for soname in asked if soname not in hinted} | missing
     candidates = _holders(looked_for, archive) if looked_for else {}
-    _read_packages(candidates, archive, codename, found, issues)
+    _read_packages(candidates, archive, codename, found, issues, guess)
     issues += (
         Issue(
             f"no package of {codename} has this library where the dynamic linker looks",
@@ -69,6 +97,7 @@ def _read_packages(
     codename: str,
     found: dict[str, Soname],
     issues: list[Issue],
+    guess: Guess | None,
 ) -> set[str]:
     """Add to ``found`` what the packages say of the sonames in ``holders``; return the sonames that they have."""
     told: dict[str, dict[str, Soname]] = {}
@@ -77,7 +106,7 @@ def _read_packages(
         names, links = _public_names(file)
         for soname in (one for one, packages in holders.items() if package in packages):
             try:
-                known = soname_of(soname, info, links, codename)
+                known = soname_of(soname, info, links, codename, guess.versions.get(package) if guess else None)
             except InputError as error:
                 issues += error.issues
                 told.setdefault(soname, {})
@@ -85,6 +114,8 @@ def _read_packages(
             if known is None and soname in names:
                 source = f"files of {_release_of(info)} ({codename})"
                 known = Soname(package=package, source=source)
+            if known is not None and guess is not None:
+                known = guess.apply(known, package)
             if known is not None:
                 told.setdefault(soname, {})[package] = known
     for soname, by_package in told.items():
@@ -139,37 +170,13 @@ def format_libraries(libraries: Mapping[str, Soname]) -> str:
     return json.dumps({"sonames": table}, indent=1) + "\n"
 
 
-def derived(
-    libraries: Mapping[str, Soname], versions: Mapping[str, str], *, origin: str, missing: Collection[str] = ()
-) -> dict[str, Soname]:
-    """Return what is known of one release's ``libraries`` as a guess at a release whose archive is out of reach.
-
-    Symbol versions that are younger than the package there are left out, so that a wheel that needs them is refused.
-
-    Args:
-        libraries: Those of release ``origin``.
-        versions: By package, its version in the other release, where that is known.
-        origin: The release's name.
-        missing: Libraries to leave out.
-    """
-    found = {}
-    for soname, known in libraries.items():
-        if soname in missing:
-            continue
-        has = versions.get(known.package)
-        source = f"{origin}'s {known.source.partition(' (')[0]}; no archive of this release was at hand"
-        if has:
-            source += f"; it has {known.package} {has}"
-        kept = {
-            node: since
-            for node, since in known.versions.items()
-            if has is None or DebianVersion(since) <= DebianVersion(has)
-        }
-        found[soname] = known.model_copy(update={"versions": kept, "source": source, "verified": False})
-    return found
+def _is_above(version: str, other: str) -> bool:
+    return DebianVersion(version) > DebianVersion(other)
 
 
-def soname_of(soname: str, info: DebInfo, links: Mapping[str, str], codename: str) -> Soname | None:
+def soname_of(
+    soname: str, info: DebInfo, links: Mapping[str, str], codename: str, until: str | None = None
+) -> Soname | None:
     """Return what users of ``soname`` depend on, by a package that has it; None if it says nothing of it.
 
     Args:
@@ -178,6 +185,7 @@ def soname_of(soname: str, info: DebInfo, links: Mapping[str, str], codename: st
         links: Symbolic links in the library's folder, by name, with what they lead to: a library that is asked for by
             the name of its file is looked up by the names that lead to it.
         codename: The release.
+        until: Leave symbols out that have a version and are younger than this version of the package.
 
     Raises:
         InputError: What the package says is not one package (or alternatives) within bounds.
@@ -186,7 +194,7 @@ def soname_of(soname: str, info: DebInfo, links: Mapping[str, str], codename: st
     libraries = parse_symbols(_control_text(info, "symbols"))
     for name in names:
         if name in libraries:
-            return _from_symbols(name, libraries, f"symbols of {_release_of(info)} ({codename})")
+            return _from_symbols(name, libraries, f"symbols of {_release_of(info)} ({codename})", until)
     relations = parse_shlibs(_control_text(info, "shlibs"))
     for name in names:
         if text := relations.get(soname_parts(name) or ("", "")):
@@ -204,7 +212,7 @@ def _release_of(info: DebInfo) -> str:
     return f"{info.control['Package']} {info.control['Version']}"
 
 
-def _from_symbols(soname: str, libraries: Mapping[str, Library], source: str) -> Soname:
+def _from_symbols(soname: str, libraries: Mapping[str, Library], source: str, until: str | None) -> Soname:
     library = libraries[soname]
     package, fixed, below = _bounds(library.templates[0].replace(_MINIMUM, ""), soname)
     if _MINIMUM not in library.templates[0]:
@@ -218,15 +226,17 @@ def _from_symbols(soname: str, libraries: Mapping[str, Library], source: str) ->
     for symbol in (symbol for owner in owners for symbol in owner.symbols):
         # Other templates are for private symbols: a wheel that asks for one of their versions is refused.
         if not symbol.gone and symbol.template == 0:
+            if until and symbol.version != BASE and _is_above(symbol.minimum, until):
+                continue
             table, key = (symbols, symbol.name) if symbol.version == BASE else (versions, symbol.version)
-            if key not in table or DebianVersion(symbol.minimum) > DebianVersion(table[key]):
+            if key not in table or _is_above(symbol.minimum, table[key]):
                 table[key] = symbol.minimum
     return Soname(
         package=package,
         minimum=None if lowest == "0" else lowest,
         below=below,
         versions=versions,
-        symbols={name: since for name, since in symbols.items() if DebianVersion(since) > DebianVersion(lowest)},
+        symbols={name: since for name, since in symbols.items() if _is_above(since, lowest)},
         source=source,
     )
 
@@ -244,3 +254,9 @@ def _bounds(text: str, soname: str) -> tuple[str, str | None, str | None]:
         problem = f"its users depend on more than one package between two versions: {text}"
         raise InputError(Issue(problem, field=soname, fix="write the library into the target file"))
     return packages.pop(), bounds.get(">="), bounds.get("<<")
+
+
+def holder(known: Soname) -> str | None:
+    """Return the package that ``known`` was read from, which may be another than users depend on; None if from none."""
+    match = _SOURCE.match(known.source)
+    return match[1] if match else None
