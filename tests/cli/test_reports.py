@@ -56,6 +56,10 @@ def test_every_report_is_one_json_object(program: Program, workshop: Workshop, t
     assert report("release", *here, "--no-bytecode")["publication"]["switched"] is False
     assert report("release", *here, "--no-bytecode", "--dry-run")["removed"] == []
     assert len(report("repo", "list", *here)["packages"]) == 7
+    assert [step["on"] for step in report("why", "alpha", "beta", *here)["steps"]] == ["acme-python3-beta"]
+    assert report("why", "beta", "alpha", *here, code=1)["steps"] == []
+    [explained] = report("wheel", "depends", wheel, *here)["wheels"]
+    assert explained["fields"] == {"Depends": ["acme-python3-beta (>= 0.5)", "acme-python3-beta (<< 2~~)"]}
     assert report("repo", "history", *here)["generations"][0]["packages"] == 7
     assert report("repo", "key")["fingerprint"] == fingerprint
     assert report("repo", "client-config", *here)["suite"] == "here-stable"
