@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -187,6 +188,13 @@ class TestSideBySide:
         assert not {name for name in plan.names(AMD) if name.endswith("6.3.4")}
         assert set(self.PACKAGES) <= plan.names(AMD)
 
+    def test_one_that_is_missing_brings_plain_ones_beside_them(self, install: Callable[..., Plan]) -> None:
+        # dpkg will refuse these: they have the files of the others, and AMD declares no conflict. No relation of ours
+        # can prevent it; the targets' notes tell of it.
+        ours_ = linked("6.3.4", *self.SONAMES, run_path=self.RUN_PATH)
+        plan = install("linked", ours_, release="6.3.4", installed=beside("6.3.4", "hip-runtime-amd"))
+        assert {"rocblas", "hipblas", "hip-runtime-amd", "rocm-core"} <= plan.names(AMD)
+
 
 class TestWhatCannotBeInstalled:
     def test_jammys_packages_ask_for_libraries_that_noble_has_not(self, install: Callable[..., Plan]) -> None:
@@ -214,6 +222,46 @@ class TestWhatCannotBeInstalled:
         apt = Apt(tmp_path / "apt", [ubuntu(), ours(linked("6.3.4", "libamdhip64.so.6"))])
         error = apt.simulate("install", "linked").error
         assert "linked : Depends: hip-runtime-amd (>= 6.3.42134) but it is not installable" in error
+
+
+class TestHints:
+    """A name that no package has, as the last alternative of a relation, is how apt's own words can say what to do."""
+
+    MISSING = "amds-rocm6.3-source-is-missing.install-cheesegrater-archive-keyring.then-apt-update"
+    JAMMY = "rocm6.1-is-for-ubuntu-22.04.take-rocm6.3"
+
+    def hinted(self) -> list[Entry]:
+        """Return a package that is linked with ROCm, what the user asks for, and what both need of ours."""
+        lower = "hip-runtime-amd (>= 6.3.42134)"
+        text = relations("6.3.4", ["libamdhip64.so.6"])
+        assert lower in text
+        return [
+            Entry("application", "1", "set, archive-keyring"),
+            Entry("set", "1", "linked (= 1)"),
+            Entry("linked", "1", text.replace(lower, f"{lower} | {self.MISSING}")),
+            Entry("archive-keyring", "1"),
+        ]
+
+    @pytest.mark.parametrize("asked", ["linked", "set", "application"])
+    def test_without_amds_archive_the_error_says_what_to_install(self, tmp_path: Path, asked: str) -> None:
+        apt = Apt(tmp_path / "apt", [ubuntu(), ours(*self.hinted())])
+        assert f"{self.MISSING} but it is not installable" in apt.simulate("install", asked).error
+
+    def test_with_it_the_hint_changes_nothing(self, install: Callable[..., Plan], tmp_path: Path) -> None:
+        plan = install("application", *self.hinted(), release="6.3.4")
+        assert not plan.error
+        bare = [replace(entry, depends=entry.depends.replace(f" | {self.MISSING}", "")) for entry in self.hinted()]
+        apt = Apt(tmp_path / "bare", [ubuntu(), rocm("6.3.4"), ours(*bare)], pin("6.3.4"))
+        assert apt.simulate("install", "application") == plan
+
+    @pytest.mark.parametrize("asked", ["linked", "application"])
+    def test_what_jammys_package_lacks_is_asked_for_with_a_hint(self, install: Callable[..., Plan], asked: str) -> None:
+        # hipsolver's own broken relation hides ours; one on the same library brings the hint into apt's words.
+        text = f"{relations('6.1.0', ['libhipsolver.so.0'])}, libcholmod3 | {self.JAMMY}"
+        own = [Entry("application", "1", "linked"), Entry("linked", "1", text)]
+        error = install(asked, *own, release="6.1.0").error
+        assert "Depends: libcholmod3 but it is not installable or" in error
+        assert f"{self.JAMMY} but it is not installable" in error
 
 
 @pytest.fixture(scope="session")
