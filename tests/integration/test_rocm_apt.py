@@ -19,7 +19,7 @@ from debtool.model.shipped import shipped
 from debtool.stack.project import open_project
 from debtool.stack.recipes.keyring import VendorKey
 from tests.support.stacks import debtool
-from tests.support.ubuntu import AMD, OURS, UBUNTU, Apt, Entry, Plan, absent, ours, releases, rocm, ubuntu
+from tests.support.ubuntu import AMD, OURS, UBUNTU, Apt, Entry, Plan, absent, elsewhere, ours, releases, rocm, ubuntu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -47,6 +47,10 @@ ROCM_PACKAGES = {
     "openmm_hip_6": {"hip-runtime-amd"},
 }
 SUPPORTED = [release for release in releases() if release >= "6.2"]
+
+
+def parsed(relations: str) -> list[list[PkgRelation.ParsedRelation]]:
+    return PkgRelation.parse_relations(relations) if relations else []
 
 
 def target(release: str) -> Target:
@@ -95,8 +99,7 @@ def beside(release: str, *names: str) -> list[Entry]:
         if name in found:
             continue
         found[name] = known[name]
-        parsed = PkgRelation.parse_relations(known[name].depends) if known[name].depends else []
-        waiting += [provided.get(any_of[-1]["name"], any_of[-1]["name"]) for any_of in parsed]
+        waiting += [provided.get(any_of[-1]["name"], any_of[-1]["name"]) for any_of in parsed(known[name].depends)]
     return list(found.values())
 
 
@@ -110,6 +113,14 @@ def test_the_targets_minimums_are_what_amds_archive_has(release: str) -> None:
     versions = {entry.name: entry.version for entry in source.entries}
     for soname, known in found.sonames.items():
         assert versions[known.package].startswith(f"{known.minimum}."), soname
+
+
+@pytest.mark.parametrize("release", releases())
+def test_the_record_is_closed(release: str) -> None:
+    entries = [*ubuntu().entries, *rocm(release).entries]
+    known = {entry.name for entry in entries} | set(absent()) | set(elsewhere())
+    known |= {one["name"] for entry in entries for (one,) in parsed(entry.provides)}
+    assert not {one["name"] for entry in entries for any_of in parsed(entry.depends) for one in any_of} - known
 
 
 class TestThePin:
@@ -301,7 +312,7 @@ class TestRealWheels:
         self, depends: Callable[[str, str], str], name: str, release: str
     ) -> None:
         versions = {entry.name: entry.version for entry in rocm(release).entries}
-        clauses = PkgRelation.parse_relations(depends(name, release))
+        clauses = parsed(depends(name, release))
         single = {(one["name"], *(one["version"] or ())) for (one, *_) in clauses if one["name"] in versions}
         assert {package for package, *_ in single} == ROCM_PACKAGES[name]
         lower = {package: version for package, operator, version in single if operator == ">="}
@@ -342,6 +353,6 @@ class TestRealWheels:
 
 def with_siblings(depends: str) -> list[Entry]:
     """Return a package with these relations under the name "linked", and empty ones for what else of ours it needs."""
-    names = {one["name"] for any_of in PkgRelation.parse_relations(depends) for one in any_of}
+    names = {one["name"] for any_of in parsed(depends) for one in any_of}
     others = [Entry(name, "0.5.0-1") for name in sorted(names) if name.startswith("cheesegrater-")]
     return [Entry("linked", "1", depends), *others]

@@ -88,6 +88,12 @@ def absent() -> list[str]:
     return names
 
 
+def elsewhere() -> list[str]:
+    """Return the packages that AMD has in another archive than ROCm's."""
+    names: list[str] = _read("relations.toml")["elsewhere"]["names"]
+    return names
+
+
 def releases() -> list[str]:
     """Return the ROCm releases that are recorded."""
     return list(_read("versions.toml")["release"])
