@@ -30,15 +30,30 @@ DAMAGED = (ELFError, ConstructError, UnicodeDecodeError, struct.error)
 _DYNAMIC_LIMIT = 2**20
 """Bytes of a dynamic segment, or of notes, that are believed; real ones have a few kilobytes."""
 
-_VERNEED_LIMIT = 2**20
+_VERSIONS_LIMIT = 2**20
 _SYMBOL_LIMIT = 2**22
 """Dynamic symbols that are believed; torch's largest library has 4 * 10**5."""
 
-_NAME_LIMIT = 4096
+_NAME_LIMIT = 2**15
+"""Bytes of a string that are believed; mangled names and the run paths that Bazel writes have thousands."""
+
 _CHUNK = 2**16
 _CLASS_OFFSET = 4
 _SECTION_FIELDS = {1: ((32, 4), (46, 6)), 2: ((40, 8), (58, 6))}
 """By file class (32 bits, 64 bits): where e_shoff is, and where e_shentsize, e_shnum and e_shstrndx are."""
+
+_TABLES = (
+    "DT_STRTAB",
+    "DT_VERSYM",
+    "DT_VERNEED",
+    "DT_VERDEF",
+    "DT_HASH",
+    "DT_GNU_HASH",
+    "DT_RELA",
+    "DT_REL",
+    "DT_JMPREL",
+)
+"""The tables that linkers place after the symbols."""
 
 _BINDINGS = {1, 2}
 """STB_GLOBAL and STB_WEAK."""
@@ -65,12 +80,8 @@ class Dynamic:
         """Return where in the file the address in ``tag`` is loaded from, None if there is none."""
         if not self.tags[tag]:
             return None
-        address = self.tags[tag][0]
-        for segment in self.elf.iter_segments():
-            start = segment["p_vaddr"]
-            if segment["p_type"] == "PT_LOAD" and start <= address < start + segment["p_filesz"]:
-                return int(segment["p_offset"] + address - start)
-        return None
+        found = self._loaded(self.tags[tag][0])
+        return None if found is None else found[0]
 
     def strings(self, offsets: Iterable[int]) -> dict[int, str]:
         """Return the strings at ``offsets`` of the string table, read in ascending order."""
@@ -84,7 +95,9 @@ class Dynamic:
                 self.stream.seek(table + offset + len(kept))
                 window, start = kept + self.stream.read(_CHUNK - len(kept)), offset
             end = window.find(b"\0", offset - start)
-            strings[offset] = window[offset - start : end if end >= 0 else None].decode("utf-8")
+            if end < 0:
+                raise ELFError("a string without an end")
+            strings[offset] = window[offset - start : end].decode("utf-8")
         return strings
 
     def needed_versions(self) -> list[tuple[int, int]]:
@@ -93,7 +106,7 @@ class Dynamic:
         if offset is None:
             return []
         self.stream.seek(offset)
-        table = io.BytesIO(self.stream.read(_VERNEED_LIMIT))
+        table = io.BytesIO(self.stream.read(_VERSIONS_LIMIT))
         found = []
         position = 0
         for _ in range(sum(self.tags["DT_VERNEEDNUM"])):
@@ -108,12 +121,41 @@ class Dynamic:
             position += need["vn_next"]
         return found
 
+    def defined_versions(self) -> list[int]:
+        """Return the names in the file's own symbol versions, as offsets in the string table."""
+        offset = self.offset("DT_VERDEF")
+        if offset is None:
+            return []
+        self.stream.seek(offset)
+        table = io.BytesIO(self.stream.read(_VERSIONS_LIMIT))
+        found = []
+        position = 0
+        for _ in range(sum(self.tags["DT_VERDEFNUM"])):
+            definition = struct_parse(self.elf.structs.Elf_Verdef, table, position)
+            name = position + definition["vd_aux"]
+            for _ in range(definition["vd_cnt"]):
+                entry = struct_parse(self.elf.structs.Elf_Verdaux, table, name)
+                found.append(entry["vda_name"])
+                name += entry["vda_next"]
+            if not definition["vd_next"]:
+                break
+            position += definition["vd_next"]
+        return found
+
+    def symbols(self) -> set[int]:
+        """Return the names of all symbols, as offsets in the string table.
+
+        Nothing says how many symbols there are: numbers behind the last one can be among them.
+        """
+        return {name for _, name, _, _ in self._symbols(self._room())}
+
     def unversioned_symbols(self) -> list[int]:
         """Return the undefined symbols that ask for no version, as offsets of their names in the string table."""
-        symbols = self.offset("DT_SYMTAB")
-        if symbols is None:
-            return []
-        undefined = dict(self._undefined(symbols, self._undefined_limit(symbols)))
+        undefined = {
+            number: name
+            for number, name, info, section in self._symbols(self._undefined_limit())
+            if not section and name and info >> 4 in _BINDINGS
+        }
         versions = self.offset("DT_VERSYM")
         if versions is not None and undefined:
             self.stream.seek(versions)
@@ -147,54 +189,60 @@ class Dynamic:
     def _order(self) -> str:
         return "<" if self.elf.little_endian else ">"
 
-    def _undefined_limit(self, symbols: int) -> int:
+    def _loaded(self, address: int) -> tuple[int, int] | None:
+        """Return where in the file ``address`` is loaded from, and where that segment ends; None if nowhere."""
+        for segment in self.elf.iter_segments():
+            start = segment["p_vaddr"]
+            if segment["p_type"] == "PT_LOAD" and start <= address < start + segment["p_filesz"]:
+                return segment["p_offset"] + address - start, segment["p_offset"] + segment["p_filesz"]
+        return None
+
+    def _undefined_limit(self) -> int:
         """Return how many of the first symbols can be undefined ones."""
-        offset = self.offset("DT_GNU_HASH")
-        if offset is not None:
+        if (offset := self.offset("DT_GNU_HASH")) is not None:
             self.stream.seek(offset)
             _, first, words, _ = struct.unpack(f"{self._order}IIII", self.stream.read(16))
-            self.stream.seek(offset + 16)
             empty = words == 1 and not any(self.stream.read(self.elf.elfclass // 8))
             # A table without symbols says 1 (GNU ld), however many undefined ones there are.
-            limit = self._until_next_table(symbols) if empty else first
-        elif (offset := self.offset("DT_HASH")) is not None:
+            return self._room() if empty else int(first)
+        if (offset := self.offset("DT_HASH")) is not None:
             self.stream.seek(offset)
-            _, limit = struct.unpack(f"{self._order}II", self.stream.read(8))
-        else:
-            limit = self._until_next_table(symbols)
-        if limit > _SYMBOL_LIMIT:
-            raise ELFError(f"{limit} undefined symbols")
-        return int(limit)
+            _, count = struct.unpack(f"{self._order}II", self.stream.read(8))
+            return int(count)
+        return self._room()
 
-    def _until_next_table(self, symbols: int) -> int:
-        """Return how many symbols there is room for up to the next of the tables that the segment names."""
-        tables = ("DT_STRTAB", "DT_VERSYM", "DT_VERNEED", "DT_VERDEF", "DT_GNU_HASH", "DT_RELA", "DT_REL", "DT_JMPREL")
-        offsets = [offset for tag in tables if (offset := self.offset(tag)) is not None]
-        versions = self.offset("DT_VERSYM")
-        limits = [
-            (min(offset for offset in offsets if offset > start) - start) // size
-            for start, size in ((symbols, self._symbol.size), (versions, 2))
-            if start is not None and any(offset > start for offset in offsets)
-        ]
-        return min(limits, default=0)
+    def _room(self) -> int:
+        """Return how many symbols there can be: up to the next of the tables that the segment names."""
+        tables = [offset for tag in _TABLES if (offset := self.offset(tag)) is not None]
+        rooms = [_SYMBOL_LIMIT]
+        for tag, size in (("DT_SYMTAB", self._symbol.size), ("DT_VERSYM", 2)):
+            found = self._loaded(self.tags[tag][0]) if self.tags[tag] else None
+            if found is not None:
+                start, end = found
+                rooms.append((min([end, *(table for table in tables if table > start)]) - start) // size)
+        return min(rooms)
 
     @property
     def _symbol(self) -> struct.Struct:
         # st_name, st_info and st_shndx; what stands between them is skipped.
         return struct.Struct(self._order + ("IBxH16x" if self.elf.elfclass == 64 else "I8xBxH"))  # noqa: PLR2004
 
-    def _undefined(self, symbols: int, limit: int) -> Iterator[tuple[int, int]]:
+    def _symbols(self, limit: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yield number, name, information and section of the first ``limit`` symbols."""
+        table = self.offset("DT_SYMTAB")
+        if table is None:
+            return
+        if limit > _SYMBOL_LIMIT:
+            raise ELFError(f"{limit} symbols")
         layout = self._symbol
         step = _CHUNK // layout.size
         for first in range(0, limit, step):
             wanted = min(step, limit - first) * layout.size
-            self.stream.seek(symbols + first * layout.size)
+            self.stream.seek(table + first * layout.size)
             data = self.stream.read(wanted)
-            for number, (name, info, section) in enumerate(
-                layout.iter_unpack(data[: len(data) // layout.size * layout.size]), first
-            ):
-                if not section and name and info >> 4 in _BINDINGS:
-                    yield number, name
+            complete = data[: len(data) // layout.size * layout.size]
+            for number, (name, info, section) in enumerate(layout.iter_unpack(complete), first):
+                yield number, name, info, section
             if len(data) < wanted:
                 break
 
