@@ -182,10 +182,8 @@ def _update(
     other = one
     if origin is not None:
         other = project.target(origin)
-        same = {soname: holder(known) for soname, known in other.sonames.items() if soname not in own}
-        wanted = {
-            soname: wanted.get(soname) or package for soname, package in same.items() if not wanted or soname in wanted
-        }
+        there = {soname: holder(known) for soname, known in other.sonames.items() if soname not in own}
+        wanted = {soname: wanted.get(soname) or there.get(soname) for soname in wanted or there}
     with opened(release_sources(other.distribution, other.codename, mirror), other.architecture) as archive:
         found = find_libraries(wanted, archive, other.codename, None if other is one else Guess(has))
     write_if_changed(file, format_libraries(found).encode())
