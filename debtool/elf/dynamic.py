@@ -204,23 +204,23 @@ class Dynamic:
             _, first, words, _ = struct.unpack(f"{self._order}IIII", self.stream.read(16))
             empty = words == 1 and not any(self.stream.read(self.elf.elfclass // 8))
             # A table without symbols says 1 (GNU ld), however many undefined ones there are.
-            return self._room() if empty else int(first)
+            return min(self._room(), _SYMBOL_LIMIT) if empty else int(first)
         if (offset := self.offset("DT_HASH")) is not None:
             self.stream.seek(offset)
             _, count = struct.unpack(f"{self._order}II", self.stream.read(8))
             return int(count)
-        return self._room()
+        return min(self._room(), _SYMBOL_LIMIT)
 
     def _room(self) -> int:
         """Return how many symbols there can be: up to the next of the tables that the segment names."""
         tables = [offset for tag in _TABLES if (offset := self.offset(tag)) is not None]
-        rooms = [_SYMBOL_LIMIT]
+        rooms = []
         for tag, size in (("DT_SYMTAB", self._symbol.size), ("DT_VERSYM", 2)):
             found = self._loaded(self.tags[tag][0]) if self.tags[tag] else None
             if found is not None:
                 start, end = found
                 rooms.append((min([end, *(table for table in tables if table > start)]) - start) // size)
-        return min(rooms)
+        return int(min(rooms, default=0))
 
     @property
     def _symbol(self) -> struct.Struct:

@@ -48,7 +48,8 @@ def run_path_edits(
 
     Raises:
         InputError: A new folder is longer than the old one, or another string of the file is in the same bytes
-            (linkers let strings share their ends); ``name`` is what the file is called there.
+            (linkers let strings share their ends), or nobody can tell, as the file is damaged; ``name`` is what the
+            file is called there.
     """
     for old, new in folders.items():
         _check(old, new, name)
@@ -86,9 +87,9 @@ class EditedReadable:
 def _check(old: str, new: str, name: str) -> None:
     problem = ""
     for folder in (old, new):
-        if not folder.startswith("/") or ":" in folder or "\0" in folder:
+        if not folder.startswith("/") or not folder.rstrip("/") or ":" in folder or "\0" in folder:
             problem = f"{folder!r} is no absolute folder that a run path can have"
-    if len(new.encode()) > len(old.encode()):
+    if len(new.rstrip("/").encode()) > len(old.rstrip("/").encode()):
         problem = f"{new} is longer than {old}, and a run path keeps its length"
     if problem:
         raise InputError(Issue(problem, fix="name another folder, or make a symbolic link to it", field=name))
@@ -106,15 +107,24 @@ def _edits(dynamic: Dynamic, folders: Mapping[str, str], name: str) -> tuple[Run
     for place, text in texts.items():
         if any(changes.get(place + i, byte) != wanted[place][i] for i, byte in enumerate(text)):
             raise _shared(name, text)
-    others = {place for tag in _STRING_TAGS for place in dynamic.tags[tag]}
-    others |= {place for pair in dynamic.needed_versions() for place in pair} | {*dynamic.defined_versions()}
-    others |= dynamic.symbols()
+    try:
+        others = _other_strings(dynamic)
+    except DAMAGED as error:
+        problem = f"has the run path {next(iter(texts.values())).decode()}, but damaged tables ({error})"
+        raise InputError(Issue(problem, fix="take another copy of the file", field=name)) from error
     table = dynamic.offset("DT_STRTAB") or 0
     for place, text in texts.items():
         changed = [i for i in range(len(text)) if place + i in changes]
         if changed and any(_start(dynamic, table, place) <= other <= place + changed[-1] for other in others):
             raise _shared(name, text)
     return _runs(table, changes)
+
+
+def _other_strings(dynamic: Dynamic) -> set[int]:
+    """Return where all strings but run paths begin."""
+    strings = {place for tag in _STRING_TAGS for place in dynamic.tags[tag]}
+    strings |= {place for pair in dynamic.needed_versions() for place in pair}
+    return strings | {*dynamic.defined_versions()} | dynamic.symbols()
 
 
 def _rewritten(text: bytes, folders: Mapping[str, str]) -> bytes:

@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,11 +113,16 @@ def test_a_path_that_shares_its_bytes_is_refused(tmp_path: Path, options: list[s
 
 
 def test_a_path_that_shares_its_bytes_with_a_version_is_refused(tmp_path: Path) -> None:
+    # A library without a soname calls its base version by the file's name.
     (tmp_path / "x.map").write_text("rocm_6.3.4 { global: x; };")
-    library = linked(tmp_path, "/opt/rocm_6.3.4", "-Wl,--version-script,x.map", "-s", source="int x = 1;")
-    assert library.read_bytes().count(b"rocm_6.3.4\0") == 1
+    options = ("-Wl,--version-script,x.map", "-s", "-o", "4.5")
+    linked(tmp_path, "/opt/rocm-6.4.5", *options, source="int x = 1;")
     with pytest.raises(InputError, match="shares its bytes"):
-        rewrite(library, {"/opt/rocm_6.3.4": "/opt/rocm"})
+        rewrite(tmp_path / "4.5", {"/opt/rocm-6.4.5": "/opt/rocm"})
+    user = linked(tmp_path / "user", "/opt/rocm_6.3.4", "-s", "../4.5", source="extern int x; int *y = &x;")
+    assert user.read_bytes().count(b"rocm_6.3.4\0") == 1
+    with pytest.raises(InputError, match="shares its bytes"):
+        rewrite(user, {"/opt/rocm_6.3.4": "/opt/rocm"})
 
 
 @pytest.mark.parametrize(
@@ -123,6 +130,9 @@ def test_a_path_that_shares_its_bytes_with_a_version_is_refused(tmp_path: Path) 
     [
         ("/opt/rocm/lib", "/opt/rocm-6.3.4/lib", "longer"),
         ("/opt/rocm", "opt", "absolute"),
+        ("/opt/rocm", "/", "absolute"),
+        ("//", "/", "absolute"),
+        ("/opt///", "/rocm/", "longer"),
         ("/opt/rocm", "/a:/b", "absolute"),
         ("$ORIGIN", "/a", "absolute"),
     ],
@@ -130,6 +140,17 @@ def test_a_path_that_shares_its_bytes_with_a_version_is_refused(tmp_path: Path) 
 def test_folders_that_cannot_be_are_refused(tmp_path: Path, old: str, new: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         rewrite(linked(tmp_path, "/opt/rocm/lib"), {old: new})
+
+
+def test_a_file_whose_other_strings_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    library = linked(tmp_path, "/opt/rocm-6.3.4/lib", source='#include <stdio.h>\nvoid f(void) { puts("x"); }')
+    data = bytearray(library.read_bytes())
+    header: Any = ELFFile(io.BytesIO(bytes(data)))
+    needs = header.get_section_by_name(".gnu.version_r")["sh_offset"]
+    data[needs + 8 : needs + 12] = b"\xff\xff\xff\x7f"  # vn_aux of the first library
+    library.write_bytes(data)
+    with pytest.raises(InputError, match=r"x\.so: has the run path /opt/rocm-6\.3\.4/lib, but damaged tables"):
+        rewrite(library, ROCM)
 
 
 def test_files_without_such_a_path_are_left_alone(tmp_path: Path) -> None:
