@@ -248,10 +248,13 @@ class _Resolver:
             alternatives = [Relation(f"{name}{beside}") for name in names]
             lower, upper = lower + alternatives, [*upper, *alternatives] if upper else []
             because += f"; the run path leads to the packages that are installed side by side as {beside} too"
+        if known.hint:
+            lower.append(Relation(known.hint))
         if not known.verified:
             because += "; unverified"
-        clauses = tuple(Clause(tuple(relations)) for relations in (lower, upper) if relations)
-        return LibraryNeed(soname, paths, Found.PACKAGE, known.package, clauses, because, issue=issue)
+        clauses = [Clause(tuple(relations)) for relations in (lower, upper) if relations]
+        clauses += _parsed(known.also or "")
+        return LibraryNeed(soname, paths, Found.PACKAGE, known.package, tuple(clauses), because, issue=issue)
 
     def _minimum(self, soname: str, paths: tuple[str, ...], known: Soname) -> tuple[str | None, str, Issue | None]:
         """Return the lowest version that has all that ``paths`` ask of the library, why, and what it cannot have."""

@@ -32,6 +32,9 @@ class Soname(Strict):
         package: The package, or alternatives separated by ``|``.
         minimum: The lowest version that will do for whoever needs the library at all, if one is known.
         below: The first version that no longer has it, where the package's name does not say so.
+        hint: The name of a package that does not exist, as the last alternative: apt prints it where the others are
+            not to be had, so it says what to do.
+        also: Further relations (Debian syntax) of whoever needs the library.
         versions: For each symbol version that the library has, the lowest package version that has all its symbols;
             empty where the library has none, or they are not known.
         symbols: The same for single symbols without a version, where it is above ``minimum``.
@@ -42,6 +45,8 @@ class Soname(Strict):
     package: Line
     minimum: Line | None = None
     below: Line | None = None
+    hint: Word | None = None
+    also: Line | None = None
     versions: dict[str, Line] = Field(default_factory=dict)
     symbols: dict[str, Line] = Field(default_factory=dict)
     source: Line

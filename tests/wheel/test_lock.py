@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from debtool.model.errors import InputError
 from debtool.model.stack import parse_stack
-from debtool.model.target import parse_target
+from debtool.stack.project import open_project
 from debtool.wheel.fetch import sha256_of
 from debtool.wheel.lock import Lock, LockedArtefact, LockedFile, parse_lock
 from debtool.wheel.pipconfig import PIP
@@ -120,9 +120,9 @@ def test_committed_locks_are_current_and_clean(file: Path) -> None:
     text = file.read_text()
     lock = parse_lock(text, file)
     assert str(lock) == text
-    stack_file, target_file = REPO / f"{lock.stack}.toml", REPO / "targets" / f"{lock.target}.toml"
+    stack_file = REPO / f"{lock.stack}.toml"
     stack = parse_stack(stack_file.read_text(), stack_file)
-    target = parse_target(target_file.read_text(), target_file)
+    target = open_project(stack_file).target(lock.target)
     assert lock.inputs == inputs_digest(stack, target), f"run: debtool lock --target {target.name}"
     assert "://" not in text
     assert not [name for name in lock.versions if name.startswith(("nvidia", "cuda", "triton"))]
