@@ -33,7 +33,7 @@ def audit() -> None:
 @audit.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
 @click.option("--for", "gpu", metavar="GFX", help="Exit 1 if a file with device code has none that this GPU runs.")
-@click.option("--no-generic", is_flag=True, help="Do not count generic code, which ROCm before 6.4 cannot load.")
+@click.option("--no-generic", is_flag=True, help="Do not count generic code, which older ROCm cannot load.")
 @json_option
 def gpu(paths: tuple[Path, ...], gpu: str | None, no_generic: bool, as_json: bool) -> None:
     """Show which AMD GPUs the device code in wheels, packages, folders and files is for.

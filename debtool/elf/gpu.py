@@ -108,8 +108,9 @@ class GpuCode:
 def runs_on(gpu: str, targets: Iterable[str], *, generic: bool = True) -> bool:
     """Whether the GPU that the runtime reports as ``gpu`` runs code for one of ``targets``.
 
-    A processor runs its own code and that of its generic processor, if ``generic`` (ROCm loads that since 6.4); never
-    that of its neighbours. A feature that both sides name must agree; one that either leaves open is no obstacle.
+    A processor runs its own code and that of its generic processor, if ``generic`` (older ROCm cannot load that: 6.4 is
+    the first that is known to); never that of its neighbours. A feature that both sides name must agree; one that
+    either leaves open is no obstacle.
 
     >>> runs_on("gfx1030", ["gfx1032", "gfx906:xnack-"])
     False
