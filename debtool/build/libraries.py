@@ -39,7 +39,7 @@ class Guess:
     """That a release whose archive is out of reach has what another one has, at other versions.
 
     Attributes:
-        versions: By package, the version that it has, where that is known.
+        versions: By package, the version that it is taken to have.
     """
 
     versions: Mapping[str, str]
@@ -49,7 +49,7 @@ class Guess:
         has = self.versions.get(package)
         source = f"{known.source}; no archive of this release was at hand"
         if has:
-            source += f", it has {package} {has}"
+            source += f", it is taken to have {package} {has}"
         # A shlibs file's bound is often no more than the version that it was compiled as.
         doubtful = known.source.startswith("shlibs") or (has and known.minimum and _is_above(known.minimum, has))
         minimum = None if doubtful else known.minimum

@@ -106,7 +106,9 @@ def show(settings: Settings, name: str, as_json: bool) -> None:
 @click.option(
     "--from", "origin", metavar="T", help="Guess: read the archive of target T, where NAME's own is out of reach."
 )
-@click.option("--has", multiple=True, metavar="PACKAGE=VERSION", help="With --from: the version that NAME has.")
+@click.option(
+    "--has", multiple=True, metavar="PACKAGE=VERSION", help="With --from: the version that NAME is taken to have."
+)
 @json_option
 @pass_settings
 def libraries(
