@@ -221,22 +221,29 @@ def _from_symbols(soname: str, libraries: Mapping[str, Library], source: str, un
     # A library whose content went into another of its package (libpthread.so.0): dpkg-shlibdeps looks for a symbol in
     # every library that a file needs, and so finds there what is asked of this one.
     owners = [library] if library.symbols else libraries.values()
+    # Other templates are for private symbols: a wheel that asks for one of their versions is refused.
+    listed = [
+        symbol
+        for owner in owners
+        for symbol in owner.symbols
+        if not symbol.gone and symbol.template == 0
+        if symbol.version == BASE or not until or not _is_above(symbol.minimum, until)
+    ]
     versions: dict[str, str] = {}
+    for symbol in listed:
+        if symbol.version != BASE and _is_above(versions.get(symbol.version, symbol.minimum + "+"), symbol.minimum):
+            versions[symbol.version] = symbol.minimum
     symbols: dict[str, str] = {}
-    for symbol in (symbol for owner in owners for symbol in owner.symbols):
-        # Other templates are for private symbols: a wheel that asks for one of their versions is refused.
-        if not symbol.gone and symbol.template == 0:
-            if until and symbol.version != BASE and _is_above(symbol.minimum, until):
-                continue
-            table, key = (symbols, symbol.name) if symbol.version == BASE else (versions, symbol.version)
-            if key not in table or _is_above(symbol.minimum, table[key]):
-                table[key] = symbol.minimum
+    for symbol in listed:
+        key = symbol.name if symbol.version == BASE else f"{symbol.name}@{symbol.version}"
+        if _is_above(symbol.minimum, symbols.get(key, versions.get(symbol.version, lowest))):
+            symbols[key] = symbol.minimum
     return Soname(
         package=package,
         minimum=None if lowest == "0" else lowest,
         below=below,
         versions=versions,
-        symbols={name: since for name, since in symbols.items() if _is_above(since, lowest)},
+        symbols=symbols,
         source=source,
     )
 

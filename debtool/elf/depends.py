@@ -269,7 +269,8 @@ class _Resolver:
                 minimum, because = since, f"{path} needs {version}, which is in it since {since}"
         for path in paths:
             for symbol in self._own[path].symbols if known.symbols else ():
-                if (since := known.symbols.get(symbol)) and _is_above(since, minimum):
+                since = known.symbols.get(symbol)
+                if since and _is_above(since, minimum):
                     minimum, because = since, f"{path} needs {symbol}, which is in it since {since}"
         return minimum, because, issue
 

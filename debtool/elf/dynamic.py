@@ -100,8 +100,11 @@ class Dynamic:
             strings[offset] = window[offset - start : end].decode("utf-8")
         return strings
 
-    def needed_versions(self) -> list[tuple[int, int]]:
-        """Return (library, version) of each needed symbol version, as offsets in the string table."""
+    def needed_versions(self) -> list[tuple[int, int, int]]:
+        """Return (library, version, index) of each needed symbol version: offsets in the string table, and its number.
+
+        The number is what DT_VERSYM has for the symbols that ask for it.
+        """
         offset = self.offset("DT_VERNEED")
         if offset is None:
             return []
@@ -114,7 +117,7 @@ class Dynamic:
             version = position + need["vn_aux"]
             for _ in range(need["vn_cnt"]):
                 entry = struct_parse(self.elf.structs.Elf_Vernaux, table, version)
-                found.append((need["vn_file"], entry["vna_name"]))
+                found.append((need["vn_file"], entry["vna_name"], entry["vna_other"] & _VERSION_MASK))
                 version += entry["vna_next"]
             if not need["vn_next"]:
                 break
@@ -149,21 +152,27 @@ class Dynamic:
         """
         return {name for _, name, _, _ in self._symbols(self._room())}
 
-    def unversioned_symbols(self) -> list[int]:
-        """Return the undefined symbols that ask for no version, as offsets of their names in the string table."""
+    def undefined_symbols(self) -> list[tuple[int, int]]:
+        """Return (name, index) of each undefined symbol: an offset in the string table, and its version's number.
+
+        The number is one of `needed_versions`, or 0 where the symbol asks for no version.
+        """
         undefined = {
             number: name
-            for number, name, info, section in self._symbols(self._undefined_limit())
+            for number, name, info, section in self._symbols(self._count())
             if not section and name and info >> 4 in _BINDINGS
         }
         versions = self.offset("DT_VERSYM")
+        indices: tuple[int, ...] = ()
         if versions is not None and undefined:
             self.stream.seek(versions)
-            indices = self.stream.read(2 * (max(undefined) + 1))
-            for symbol, (index,) in enumerate(struct.iter_unpack(f"{self._order}H", indices[: len(indices) & -2])):
-                if index & _VERSION_MASK > 1:
-                    undefined.pop(symbol, None)
-        return list(undefined.values())
+            table = self.stream.read(2 * (max(undefined) + 1))
+            indices = struct.unpack_from(f"{self._order}{len(table) // 2}H", table)
+        found = []
+        for number, name in undefined.items():
+            index = indices[number] & _VERSION_MASK if number < len(indices) else 0
+            found.append((name, index if index > 1 else 0))
+        return found
 
     def notes(self) -> Iterator[tuple[str, int, bytes]]:
         """Yield owner, type and description of each note that is loaded."""
@@ -197,14 +206,11 @@ class Dynamic:
                 return segment["p_offset"] + address - start, segment["p_offset"] + segment["p_filesz"]
         return None
 
-    def _undefined_limit(self) -> int:
-        """Return how many of the first symbols can be undefined ones."""
-        if (offset := self.offset("DT_GNU_HASH")) is not None:
-            self.stream.seek(offset)
-            _, first, words, _ = struct.unpack(f"{self._order}IIII", self.stream.read(16))
-            empty = words == 1 and not any(self.stream.read(self.elf.elfclass // 8))
-            # A table without symbols says 1 (GNU ld), however many undefined ones there are.
-            return min(self._room(), _SYMBOL_LIMIT) if empty else int(first)
+    def _count(self) -> int:
+        """Return how many symbols there are, or a little more: only DT_HASH says it.
+
+        DT_GNU_HASH does not help: GNU ld lists undefined symbols in it that are not called through the PLT.
+        """
         if (offset := self.offset("DT_HASH")) is not None:
             self.stream.seek(offset)
             _, count = struct.unpack(f"{self._order}II", self.stream.read(8))

@@ -57,7 +57,7 @@ class ElfNeeds:
         rpath: DT_RPATH, split at colons; empty if there is a DT_RUNPATH, which makes the linker ignore it.
         runpath: DT_RUNPATH, split at colons.
         versions: The symbol versions that it asks of each library.
-        symbols: The symbols without a version that it asks of others, sorted.
+        symbols: The symbols that it asks of others, sorted; ``name@VERSION`` where it asks for a version.
         dlopen: The libraries that its notes say it opens at run time.
     """
 
@@ -92,13 +92,15 @@ def read_needs(reopen: Callable[[], Readable], size: int) -> ElfNeeds | None:
 
 def _read(dynamic: Dynamic) -> ElfNeeds:
     notes = tuple(chain.from_iterable(_dlopen(text) for *kind, text in dynamic.notes() if tuple(kind) == _DLOPEN_NOTE))
-    symbols = dynamic.unversioned_symbols()
+    symbols = dynamic.undefined_symbols()
     wanted = dynamic.needed_versions()
     names = {tag: dynamic.tags[tag] for tag in ("DT_SONAME", "DT_NEEDED", "DT_RUNPATH", "DT_RPATH")}
-    strings = dynamic.strings({*chain(*names.values()), *chain(*wanted), *symbols})
+    places = {place for library, version, _ in wanted for place in (library, version)}
+    strings = dynamic.strings({*chain(*names.values()), *places, *(name for name, _ in symbols)})
     versions: dict[str, set[str]] = defaultdict(set)
-    for library, version in wanted:
+    for library, version, _ in wanted:
         versions[strings[library]].add(strings[version])
+    suffixes = {0: ""} | {index: f"@{strings[version]}" for _, version, index in wanted}
     return ElfNeeds(
         machine=str(dynamic.elf["e_machine"]),
         bits=dynamic.elf.elfclass,
@@ -107,7 +109,7 @@ def _read(dynamic: Dynamic) -> ElfNeeds:
         rpath=() if names["DT_RUNPATH"] else _folders(strings[offset] for offset in names["DT_RPATH"]),
         runpath=_folders(strings[offset] for offset in names["DT_RUNPATH"]),
         versions={library: tuple(sorted(found)) for library, found in sorted(versions.items())},
-        symbols=tuple(sorted({strings[offset] for offset in symbols})),
+        symbols=tuple(sorted({strings[name] + suffixes.get(index, "") for name, index in symbols})),
         dlopen=notes,
     )
 
@@ -157,8 +159,8 @@ def _text(value: object) -> str:
 def elf_files(sizes: Mapping[str, int], open_file: Callable[[str], Readable]) -> dict[str, ElfNeeds]:
     """Return what every ELF file among the files of ``sizes`` (bytes by path) says, by path; see `read_needs`.
 
-    Symbols are kept only where somebody asks for them: for files that need a library which is neither among the files,
-    by file name or soname, nor the C or C++ runtime, whose symbols all have versions.
+    Symbols without a version are kept only where somebody asks for them: for files that need a library which is neither
+    among the files, by file name or soname, nor the C or C++ runtime, whose symbols all have versions.
     """
     found = {}
     for path, size in sizes.items():
@@ -169,6 +171,6 @@ def elf_files(sizes: Mapping[str, int], open_file: Callable[[str], Readable]) ->
     return {
         path: needs
         if any(name not in inside and not _GLIBC.fullmatch(name) for name in needs.needed)
-        else replace(needs, symbols=())
+        else replace(needs, symbols=tuple(name for name in needs.symbols if "@" in name))
         for path, needs in found.items()
     }

@@ -123,7 +123,7 @@ def _edits(dynamic: Dynamic, folders: Mapping[str, str], name: str) -> tuple[Run
 def _other_strings(dynamic: Dynamic) -> set[int]:
     """Return where all strings but run paths begin."""
     strings = {place for tag in _STRING_TAGS for place in dynamic.tags[tag]}
-    strings |= {place for pair in dynamic.needed_versions() for place in pair}
+    strings |= {place for library, version, _ in dynamic.needed_versions() for place in (library, version)}
     return strings | {*dynamic.defined_versions()} | dynamic.symbols()
 
 

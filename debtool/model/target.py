@@ -35,9 +35,10 @@ class Soname(Strict):
         hint: The name of a package that does not exist, as the last alternative: apt prints it where the others are
             not to be had, so it says what to do.
         also: Further relations (Debian syntax) of whoever needs the library.
-        versions: For each symbol version that the library has, the lowest package version that has all its symbols;
-            empty where the library has none, or they are not known.
-        symbols: The same for single symbols without a version, where it is above ``minimum``.
+        versions: For each symbol version that the library has, the lowest package version that has it; empty where the
+            library has none, or they are not known.
+        symbols: For single symbols that came later, the lowest package version: for ``name@VERSION`` where it is above
+            that of the symbol version, for symbols without a version where it is above ``minimum``.
         source: Where this is known from.
         verified: False where no archive was at hand to check it against.
     """

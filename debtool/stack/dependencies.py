@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 from debtool.elf.depends import Strength, library_clauses, library_issues, library_needs
 from debtool.elf.gpu import runs_on
 from debtool.model.errors import InputError, Issue
+from debtool.stack.relink import relinked
 from debtool.wheel.depends import defined_extras, provided_extras, requirement_relations, requirements, translate
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class WheelSet:
         lines = translate(wheel, self.target, **asked)
         python = requirement_relations(wheel, self.target, **asked)
         libraries = library_needs(
-            wheel.elf,
+            relinked(wheel.elf, settings.run_path) if settings else wheel.elf,
             self.target,
             siblings=self._siblings(name),
             replaced=settings.libraries if settings else {},
@@ -205,13 +206,13 @@ def _gpu_issues(wheel: WheelFacts, target: Target, settings: WheelSettings | Non
         f'[wheel.{wheel.name}] any_gpu = true, reason = "…"'
     )
     for path, code in wheel.gpu.items():
-        bundles = [bundle for bundle in code.bundles if not runs_on(gpu, bundle, generic=generic)]
-        if bundles:
-            targets = ", ".join(sorted({target for bundle in bundles for target in bundle}))
-            problem = f"has device code for {targets} and none for {gpu}, which the GPU reports"
+        for unread in code.unread:
+            yield Issue(f"has device code that cannot be read: {unread}", field=path, rule=rule, fix=fix)
+        if not code.alone and code.missing(gpu, generic=generic):
+            problem = f"has device code for {', '.join(code.targets)} and none for {gpu}, which the GPU reports"
             yield Issue(problem, field=path, rule=rule, fix=fix)
-    # Code objects come one file for each GPU.
-    objects = sorted({target for code in wheel.gpu.values() for target in code.objects})
-    if objects and not runs_on(gpu, objects, generic=generic):
-        problem = f"its code objects are for {', '.join(objects)} and none for {gpu}, which the GPU reports"
+    # Files that are nothing but device code come one for each GPU.
+    alone = sorted({target for code in wheel.gpu.values() if code.alone for target in code.targets})
+    if alone and not runs_on(gpu, alone, generic=generic):
+        problem = f"its code objects are for {', '.join(alone)} and none for {gpu}, which the GPU reports"
         yield Issue(problem, rule=rule, fix=fix)

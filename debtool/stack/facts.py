@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from debtool.wheel.source import Wheel
 
 # Raised when what is kept of a wheel changes.
-_FORMAT = 3
+_FORMAT = 4
 
 _ROCM = ("libamdhip64.", "libhsa-runtime64.", "libhip", "libroc", "libMIOpen.")
 """What the libraries of ROCm are called."""
@@ -162,4 +162,5 @@ def _elf_from_json(data: dict[str, Any]) -> ElfNeeds:
 
 
 def _gpu_from_json(data: dict[str, Any]) -> GpuCode:
-    return GpuCode(tuple(map(tuple, data["bundles"])), tuple(data["objects"]), tuple(data["unread"]))
+    bundles = tuple(map(tuple, data["bundles"]))
+    return GpuCode(bundles, tuple(data["objects"]), tuple(data["unread"]), data["alone"])

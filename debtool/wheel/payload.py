@@ -76,6 +76,16 @@ class Layout:
             interpreter=f"{prefix}/bin/python3",
         )
 
+    def installed(self, path: str, data_dir: str) -> str:
+        """Return where a wheel's file for purelib or platlib goes; ``path`` is its path in the wheel.
+
+        >>> Layout.venv("/usr/lib/x/venv", "3.11").installed("x-1.data/platlib/x.so", "x-1.data")
+        '/usr/lib/x/venv/lib/python3.11/site-packages/x.so'
+        """
+        for scheme in ("purelib", "platlib"):
+            path = path.removeprefix(f"{data_dir}/{scheme}/")
+        return f"{self.site_packages}/{path}"
+
 
 class WheelPayload:
     """The files of a wheel, as ``Payload``.

@@ -63,8 +63,8 @@ def test_symbols_say_what_dpkg_shlibdeps_would(archive: AptArchive) -> None:
         "libone.so.1": Soname(
             package="libone1",
             minimum="0.9",
-            versions={"ONE_1": "1.2", "ONE_2": "1.4"},
-            symbols={"plain": "1.0", "added": "1.3"},
+            versions={"ONE_1": "1.0", "ONE_2": "1.4"},
+            symbols={"later@ONE_1": "1.2", "plain": "1.0", "added": "1.3"},
             source="symbols of libone1 1.4-1 (one)",
         )
     }
@@ -78,7 +78,8 @@ def test_a_library_is_found_by_the_name_of_its_file(archive: AptArchive) -> None
 def test_symbols_of_an_emptied_library_are_those_of_its_package(archive: AptArchive) -> None:
     known = find_libraries({"libold.so.1": None}, archive, "one")["libold.so.1"]
     assert known.minimum is None
-    assert known.versions == {"ONE_1": "1.2", "ONE_2": "1.4"}
+    assert known.versions == {"ONE_1": "1.0", "ONE_2": "1.4"}
+    assert known.symbols["later@ONE_1"] == "1.2"
 
 
 def test_shlibs_and_files_where_there_are_no_symbols(archive: AptArchive) -> None:
@@ -160,15 +161,15 @@ def test_what_is_shipped_is_as_dpkg_reads_the_packages(bookworm: RootImage) -> N
             if soname not in lines or len(lines[soname]) == 1:
                 continue  # Of another package, or emptied: its symbols are in another library.
             (_, smallest), *symbols = sorted(lines[soname])
-            highest: dict[str, dict[str, str]] = {"versions": {}, "symbols": {}}
+            tables: dict[str, dict[str, str]] = {"versions": {}, "symbols": {}}
             for symbol, minimum in sorted(symbols, key=lambda pair: DebianVersion(pair[1])):
                 name, _, version = symbol.partition("@")
-                if version != "Base":
-                    highest["versions"][version] = minimum
-                elif DebianVersion(minimum) > DebianVersion(smallest):
-                    highest["symbols"][name] = minimum
+                base = version == "Base"
+                lowest = smallest if base else tables["versions"].setdefault(version, minimum)
+                if DebianVersion(minimum) > DebianVersion(lowest):
+                    tables["symbols"][name if base else symbol] = minimum
             told_minimum = {"minimum": smallest} if smallest != "0" else {}
-            expected = told_minimum | {key: table for key, table in highest.items() if table}
+            expected = told_minimum | {key: table for key, table in tables.items() if table}
             assert {key: value for key, value in values.items() if key not in ("package", "source")} == expected, soname
             compared.add(soname)
     assert {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6", "libz.so.1", "libcurl.so.4"} <= compared

@@ -188,9 +188,13 @@ class TestGpu:
         assert len(self.issues(code, release="6.3.4")) == 1
 
     def test_code_objects_come_one_file_for_each_gpu(self) -> None:
-        assert self.issues(GpuCode(objects=("gfx906",)), GpuCode(objects=("gfx1030",))) == []
-        [issue] = self.issues(GpuCode(objects=("gfx906",)))
+        assert self.issues(GpuCode(objects=("gfx906",), alone=True), GpuCode(objects=("gfx1030",), alone=True)) == []
+        [issue] = self.issues(GpuCode(objects=("gfx906",), alone=True))
         assert "its code objects are for gfx906 and none for gfx1030" in issue
+
+    def test_what_cannot_be_read_is_no_answer(self) -> None:
+        [issue] = self.issues(GpuCode((("gfx1030",),), unread=("bundle 2: its size",)))
+        assert "0.so: has device code that cannot be read: bundle 2: its size" in issue
 
     def test_the_stack_may_accept_it(self) -> None:
         assert self.issues(GpuCode((("gfx906",),)), any_gpu=True) == []

@@ -28,26 +28,33 @@ class TinyWheels:
         *,
         requires: Sequence[str] = (),
         tag: str = "py3-none-any",
-        body: str = "",
+        body: str | None = "",
+        summary: str | None = None,
+        files: Mapping[str, bytes] | None = None,
         folder: Path | None = None,
     ) -> Path:
-        """Write ``<name>-<version>-<tag>.whl`` holding one module of that name."""
+        """Write ``<name>-<version>-<tag>.whl`` holding one module of that name, or none where ``body`` is None.
+
+        ``files`` are further ones, by path.
+        """
         module = name.replace("-", "_")
         info = f"{module}-{version}.dist-info"
         metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
         metadata += [f"Requires-Dist: {requirement}" for requirement in requires]
-        members = {
-            f"{module}.py": body,
+        metadata += [f"Summary: {summary}"] if summary else []
+        members = {f"{module}.py": body} if body is not None else {}
+        members |= {
             f"{info}/METADATA": "\n".join([*metadata, ""]),
             f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n",
         }
-        record = [f"{path},sha256={_record_hash(text)},{len(text)}" for path, text in members.items()]
-        members[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""])
+        contents = {path: text.encode() for path, text in members.items()} | dict(files or {})
+        record = [f"{path},sha256={_record_hash(data)},{len(data)}" for path, data in contents.items()]
+        contents[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
         path = (folder or self.folder) / f"{module}-{version}-{tag}.whl"
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(path, "w") as archive:
-            for member, text in members.items():
-                archive.writestr(zipfile.ZipInfo(member), text)
+            for member, data in contents.items():
+                archive.writestr(zipfile.ZipInfo(member), data)
         return path
 
     def sdist(self, name: str, version: str, files: Mapping[str, str]) -> Path:
@@ -64,5 +71,5 @@ class TinyWheels:
         return path
 
 
-def _record_hash(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+def _record_hash(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from debtool.deb.control import Control
 from debtool.stack.draft import Draft, digest
+from debtool.stack.relink import RelinkingSink
 from debtool.wheel.bytecode import BytecodeCompiler, find_interpreter
 from debtool.wheel.copyright import copyright_file
 from debtool.wheel.metadata import description, homepage
@@ -71,9 +72,12 @@ class WheelDraft(Draft):
             if self.bytecode:
                 interpreter = find_interpreter(self.target.python)
                 compiler = opened.enter_context(BytecodeCompiler(interpreter, workers=1))
+            layout = Layout.venv(self.stack.venv, self.target.python)
+            if self.settings and self.settings.run_path:
+                sink = RelinkingSink(sink, wheel, layout, self.wheel.elf, self.settings.run_path)
             payload = WheelPayload(
                 wheel,
-                Layout.venv(self.stack.venv, self.target.python),
+                layout,
                 mtime=build.date,
                 compiler=compiler,
                 requested=self.requested,
