@@ -22,11 +22,11 @@ from debtool.stack.make import make_packages
 from debtool.stack.plan import plan_packages
 from debtool.stack.project import open_project
 from debtool.stack.release import ArchiveHistory
-from debtool.stack.store import Store
 from debtool.stack.wheels import read_lock
 from debtool.wheel.bytecode import find_interpreter
 from debtool.wheel.fetch import FileCache, fetch
 from tests.support.drafts import Notes
+from tests.support.noble import noble_store
 from tests.support.stacks import REPOSITORY
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def debs(lock: Lock, wheels: list[LockedFile], built: dict[NormalizedName, Versi
     ]
     drafts = wheel_drafts(STACK, TARGET, facts, bytecode=_can_compile(), locked=True)
     real = [draft for draft in drafts if draft.wheel.size]
-    store = Store(cache / "debs" / "noble-sweep")
+    store = noble_store(cache)
     plan = plan_packages(real, ArchiveHistory(None, store, "noble-stable"), "noble-stable", STACK.timestamp)
     files = make_packages(plan.packages, store, jobs=2, watcher=Notes())
     return dict(zip((package.name for package in plan.packages), files, strict=True))
