@@ -27,7 +27,8 @@ from debtool.model.errors import InputError, Issue
 if TYPE_CHECKING:
     from packaging.version import Version
 
-_DEBIAN_VERSION = re.compile(r"(?:[0-9]+:)?[0-9][A-Za-z0-9.+~]*(?:-[A-Za-z0-9.+~]+)?")
+# The upstream part may have hyphens where there is a revision (Policy 5.6.12): 14-20240412-0ubuntu1.
+_DEBIAN_VERSION = re.compile(r"(?:[0-9]+:)?[0-9][A-Za-z0-9.+~]*(?:-[A-Za-z0-9.+~]+)*")
 
 
 def upstream_version(version: Version) -> str:

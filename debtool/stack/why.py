@@ -184,7 +184,7 @@ class _Reasons:
         for need in found.libraries:
             if any(on == one.package for clause in need.clauses for one in clause.alternatives):
                 more = f" and {len(need.paths) - 1} more" if len(need.paths) > 1 else ""
-                yield f"{need.paths[0]}{more} needs {need.soname}: {need.because}"
+                yield f"{need.soname}, needed by {need.paths[0]}{more}: {need.because}"
         if any(relation in found.added for relation in relations):
             yield f"{self._file}, wheel.{found.wheel.name}.depends: {found.reason}"
 

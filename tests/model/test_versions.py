@@ -131,7 +131,7 @@ def test_mapping(python: str, debian: str) -> None:
     assert upstream_version(Version(python)) == debian
 
 
-@pytest.mark.parametrize("text", ["", "a1", "1.0-", "1.0-1-2", "1:2:3", "1.0 ", "1_0", ":1", "1.0-1:2"])
+@pytest.mark.parametrize("text", ["", "a1", "1.0-", "1:2:3", "1.0 ", "1_0", ":1", "1.0-1:2"])
 def test_what_is_no_debian_version_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"is no Debian version \(.*Policy 5\.6\.12\)\); fix: "):
         DebianVersion(text)
