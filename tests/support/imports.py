@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from debtool.model.names import wheel_package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from debtool.build.root import Root
 
-# Runs in the root: imports every top-level module in a process of its own, and prints what failed and how.
+# Runs in the root. Imports every top-level module in a process of its own, in which the distributions that its package
+# does not depend on, directly or not, are not there. Reads those it may see, by distribution; prints what failed.
 _IMPORT_EVERYTHING = """
-import concurrent.futures, importlib.metadata, json, os, subprocess, sys
+import concurrent.futures, importlib.metadata, json, os, re, subprocess, sys
+
+ATTEMPT = '''
+import json, sys
+from importlib.machinery import PathFinder
+
+module, hidden = sys.argv[1], set(json.loads(sys.stdin.read()))
+
+class Seen:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in hidden:  # setuptools puts a folder of copies on sys.path, which stay in sight
+            path = [entry for entry in sys.path if not entry.endswith("/site-packages")]
+        return PathFinder.find_spec(name, path, target)
+
+    find_distributions = PathFinder.find_distributions
+    invalidate_caches = PathFinder.invalidate_caches
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Seen
+__import__(module)
+'''
 
 def attempt(module):
-    done = subprocess.run([sys.executable, "-I", "-B", "-c", f"import {module}"], capture_output=True, text=True)
+    visible = set().union(*(closures[owner] for owner in owners[module]))
+    hidden = [other for other in owners if not visible & owners[other]]
+    command = [sys.executable, "-I", "-B", "-c", ATTEMPT, module]
+    done = subprocess.run(command, input=json.dumps(hidden), capture_output=True, text=True)
     return module, done.returncode, done.stderr.strip()[-500:]
 
-owners = importlib.metadata.packages_distributions()
-modules = sorted(name for name in owners if name.isidentifier())
+closures = {name: set(names) for name, names in json.load(sys.stdin).items()}
+canonical = lambda name: re.sub("[-_.]+", "-", name).lower()
+found = importlib.metadata.packages_distributions().items()
+owners = {module: {canonical(name) for name in names} for module, names in found if module.isidentifier()}
 with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    results = list(pool.map(attempt, modules))
+    results = list(pool.map(attempt, sorted(owners)))
 failed = {module: error for module, status, error in results if status}
-distributions = sorted({owner for module in modules for owner in owners[module]})
-print(json.dumps({"tried": modules, "failed": failed, "distributions": distributions}))
+print(json.dumps({"distributions": sorted(set().union(*owners.values())), "failed": failed}))
 """
 
 
@@ -34,19 +62,38 @@ class Imports:
     """What came of importing.
 
     Attributes:
-        tried: The top-level modules of every installed distribution.
+        distributions: The canonical names of those that have modules; each was tried.
         failed: The end of what was printed, by the module that could not be imported.
-        distributions: The distributions that the modules are of.
     """
 
-    tried: list[str]
-    failed: Mapping[str, str]
     distributions: list[str]
+    failed: Mapping[str, str]
 
 
-def import_everything(root: Root, python: str) -> Imports:
-    """Import every top-level module that ``python`` sees, each in a process of its own."""
-    return Imports(**json.loads(root.run([python, "-I", "-B", "-c", _IMPORT_EVERYTHING]).stdout))
+def import_everything(root: Root, venv: str, prefix: str) -> Imports:
+    """Import every top-level module of the environment ``venv`` in ``root``, each in a process of its own.
+
+    A module sees only the distributions that its package depends on, as if nothing else had been installed.
+    """
+    start = wheel_package(prefix, "x")[:-1]
+    listing = root.run(["dpkg-query", "--show", "--showformat=${Package}|${Depends}\n", f"{start}*"]).stdout
+    depends = {}
+    for line in listing.splitlines():
+        package, _, relations = line.partition("|")
+        found = re.findall(rf"{re.escape(start)}([a-z0-9.+-]+)", relations)
+        depends[package.removeprefix(start)] = {name.partition("+")[0] for name in found}
+    closures = {name: sorted(_closure(name, depends)) for name in depends}
+    command = [f"{venv}/bin/python3", "-I", "-B", "-c", _IMPORT_EVERYTHING]
+    return Imports(**json.loads(root.run(command, stdin=json.dumps(closures)).stdout))
+
+
+def _closure(name: str, depends: Mapping[str, set[str]]) -> set[str]:
+    seen: set[str] = set()
+    waiting = {name}
+    while waiting:
+        seen |= waiting
+        waiting = set().union(*(depends.get(one, set()) for one in waiting)) - seen
+    return seen
 
 
 def unresolved_libraries(root: Root, folder: str) -> list[str]:
