@@ -116,6 +116,10 @@ def test_relations_resolve_in_the_set_and_the_target(
     set_versions |= {
         wheel_package(STACK.prefix, name): DebianVersion(f"{version}-1") for name, version in built.items()
     }
+    for fields in controls.values():
+        for (provided,) in PkgRelation.parse_relations(fields.get("Provides", "")):
+            if provided["version"] is not None:  # only with one does it meet a relation with a version (Policy 7.5)
+                set_versions[provided["name"]] = DebianVersion(provided["version"][1])
     system = {part.strip() for soname in TARGET.libraries.values() for part in soname.package.split("|")}
     system.add(STACK.full_name("runtime"))
     unmet = [
