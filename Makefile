@@ -63,6 +63,10 @@ test: lint ## everything: throwaway roots, real apt, the demo's proof, a browser
 	@mkdir -p .work
 	$(AS_ROOT) $(FULL_TEST)
 
+.PHONY: laws
+laws: $(READY_FOR_TESTS) ## try the laws of versions and relations on 100,000 examples each: about half an hour
+	DEBTOOL_EXAMPLES=100000 $(BIN)/python -m pytest tests/model -m hypothesis -n auto
+
 .PHONY: bench
 bench: $(READY) ## measure a wheel becoming a package, and every stage of the demo
 	$(BIN)/python benchmarks/wheel_to_deb.py
