@@ -128,6 +128,18 @@ class WheelSet:
             ),
         )
 
+    def unknown_extras(self) -> Iterator[Issue]:
+        """Yield the extras that the stack itself asks for and that the wheel does not have."""
+        for requirement in map(Requirement, self.stack.requirements.direct):
+            name = canonicalize_name(requirement.name)
+            lacking = set(map(canonicalize_name, requirement.extras)) - self._defined.get(name, set())
+            if name in self.wheels and lacking:
+                yield Issue(
+                    f"{name} {self.wheels[name].version} has no extra {', '.join(sorted(lacking))}",
+                    field="requirements.direct",
+                    fix=f"write it without: {requirement.name}{requirement.specifier}",
+                )
+
     @cached_property
     def _defined(self) -> dict[NormalizedName, set[NormalizedName]]:
         return {name: defined_extras(wheel, wheel.extras) for name, wheel in self.wheels.items()}
@@ -177,7 +189,7 @@ class WheelSet:
 
 def all_dependencies(wheels: WheelSet) -> Iterable[WheelDependencies]:
     """Yield what every wheel's package depends on, by name; raises ``InputError`` with all that is wrong in the end."""
-    issues: list[Issue] = []
+    issues = list(wheels.unknown_extras())
     for name in sorted(wheels.wheels):
         try:
             found = wheels.dependencies(name)

@@ -92,6 +92,14 @@ def test_an_extra_that_no_wheel_has_is_told() -> None:
         list(all_dependencies(wheels))
 
 
+def test_an_extra_that_the_stack_asks_for_in_vain_is_told() -> None:
+    requirements = drafts.stack().requirements.model_copy(update={"direct": ("web[fast]>=1", "web[docs]")})
+    asking = drafts.stack(requirements=requirements)
+    wheels = together(wheel("web", "1.0", extras=("docs",)), stack=asking)
+    with pytest.raises(InputError, match=r"requirements\.direct: web 1\.0 has no extra fast; fix: .*: web>=1"):
+        list(all_dependencies(wheels))
+
+
 def test_extras_that_ask_for_each_other_come_to_an_end() -> None:
     wheels = together(
         wheel("a", "1", "b[x]; extra == 'x'", extras=("x",)),
