@@ -7,59 +7,38 @@ x's package and one on ``<x's package>+e``, which a package built without the ex
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import cache, reduce
+from functools import reduce
 from operator import and_
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from debtool.model.errors import InputError, Issue
 from debtool.model.names import debian_name, wheel_package
 from debtool.model.relations import clause
 from debtool.model.specifiers import in_words, requirement_clauses, requirement_range, respelled
+from debtool.wheel.markers import (
+    Judged,
+    Markers,
+    Requiring,
+    Verdict,
+    extras_in,
+    judge,
+    parse_requirement,
+    read_requirements,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from packaging.markers import Marker
+    from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
     from packaging.utils import NormalizedName
     from packaging.version import Version
 
     from debtool.model.relations import Clause
     from debtool.model.target import Target
-
-
-class Requiring(Protocol):
-    """What has requirements: an open wheel, or what was read from one before."""
-
-    @property
-    def path(self) -> Path:
-        """The wheel's file."""
-
-    @property
-    def name(self) -> NormalizedName:
-        """The distribution."""
-
-    @property
-    def requires(self) -> Sequence[str]:
-        """Its Requires-Dist entries."""
-
-
-class Verdict(StrEnum):
-    """What became of a Requires-Dist line."""
-
-    HOLDS = "holds"
-    OTHER_TARGET = "not on this target"
-    EXTRA = "extra not asked"
-    LEFT_OUT = "left out by the stack"
-    ITSELF = "is itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +66,7 @@ class RequirementLine:
     because: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A line of METADATA after its marker and the stack's replacements, before the lock."""
-
-    text: str
-    own: Requirement
-    verdict: Verdict
-    counts: Requirement
-    because: str = ""
-    extra: str = ""
-
-
-# A stack's wheels repeat each other's requirements, and every one is read more than once.
-_requirement = cache(Requirement)
-
 _NONE_REPLACED: Mapping[NormalizedName, str] = {}
-_EXTRA = re.compile(r"""\bextra == "([^"]*)"|"([^"]*)" == extra\b""")
-"""An extra in a marker's text, as `packaging.markers.Marker` writes it."""
 
 
 def requirements(
@@ -120,7 +82,7 @@ def requirements(
     is how an extra includes others, is followed. What ``replaced`` has counts in place of the wheel's own (see
     `translate`). Raises ``InputError`` for a Requires-Dist that cannot be read.
     """
-    judged = _judge(wheel, target, extras, replaced)
+    judged = judge(wheel, target, extras, replaced)
     return list(dict.fromkeys(one.counts for one in judged if one.verdict is Verdict.HOLDS))
 
 
@@ -157,7 +119,7 @@ def translate(
     lock = _Lock(wheel, target, locked, defined)
     lines: list[RequirementLine] = []
     issues: list[Issue] = []
-    for one in _judge(wheel, target, extras, replaced):
+    for one in judge(wheel, target, extras, replaced):
         try:
             lines.append(_line(one, lock, prefix))
         except InputError as error:
@@ -196,8 +158,8 @@ def requirement_relations(
 def defined_extras(wheel: Requiring, declared: Iterable[str] = ()) -> set[NormalizedName]:
     """Return the extras that ``wheel`` has: those in its markers, and those that its Provides-Extra ``declared``."""
     found = set(map(canonicalize_name, declared))
-    for requirement in _read(wheel):
-        found |= _extras_in(requirement.marker)
+    for requirement in read_requirements(wheel):
+        found |= extras_in(requirement.marker)
     return found
 
 
@@ -215,99 +177,7 @@ def provided_extras(wheel: Requiring, target: Target, *, prefix: str, extras: Co
 
     These are names (Debian Policy 7.5); the package provides each in its own version, ``NAME (= VERSION)``.
     """
-    return [extra_package(prefix, wheel.name, extra) for extra in sorted(_Markers(wheel, target, extras).merged)]
-
-
-def _read(wheel: Requiring) -> list[Requirement]:
-    """Return the Requires-Dist lines of ``wheel``; raises ``InputError`` with every one that cannot be read."""
-    read: list[Requirement] = []
-    issues: list[Issue] = []
-    for text in wheel.requires:
-        try:
-            read.append(_requirement(text))
-        except InvalidRequirement as error:
-            issues.append(_unreadable(wheel, text, error))
-    if issues:
-        raise InputError(*issues)
-    return read
-
-
-def _unreadable(wheel: Requiring, text: str, error: Exception) -> Issue:
-    fix = "have the wheel rebuilt"
-    return Issue(f"{text!r}: {error}", fix=fix, file=wheel.path, field="Requires-Dist", rule="PEP 508")
-
-
-class _Markers:
-    """The markers of a wheel's requirements on one target, with the extras that are merged into its package."""
-
-    def __init__(self, wheel: Requiring, target: Target, extras: Collection[str]) -> None:
-        self.wheel = wheel
-        self.target = target
-        self.requirements = _read(wheel)
-        self._environment = target.environment()
-        self.merged = set(map(canonicalize_name, extras))
-        # A requirement of the distribution on itself is how an extra includes others.
-        while new := {canonicalize_name(extra) for one in self._own() for extra in one.extras} - self.merged:
-            self.merged |= new
-
-    def _own(self) -> Iterator[Requirement]:
-        return (one for one in self.requirements if self.itself(one) and self.extra_for(one) is not None)
-
-    def itself(self, requirement: Requirement) -> bool:
-        return canonicalize_name(requirement.name) == self.wheel.name
-
-    def extra_for(self, requirement: Requirement) -> str | None:
-        """Return the merged extra with which ``requirement`` holds, "" if it holds without one, None if it does not."""
-        extras = ("", *sorted(self.merged))
-        return next((extra for extra in extras if self._true(requirement, extra)), None)
-
-    def refusal(self, requirement: Requirement) -> tuple[Verdict, str]:
-        """Return why ``requirement`` does not hold."""
-        text = str(requirement.marker)
-        lacking = sorted(_extras_in(requirement.marker) - self.merged)
-        if would := [extra for extra in lacking if self._true(requirement, extra)]:
-            return Verdict.EXTRA, f"it comes with the extra {' or '.join(would)}, which nothing asks for"
-        # The values that the marker looks at; text in quotes is no variable.
-        known = [name for name in re.findall(r"\w+", re.sub(r'"[^"]*"', "", text)) if name in self._environment]
-        values = [f"{name} {self._environment[name] or 'empty'}" for name in dict.fromkeys(known)]
-        return Verdict.OTHER_TARGET, f"{text} is false: {self.target.name} has {', '.join(values)}"
-
-    def _true(self, requirement: Requirement, extra: str) -> bool:
-        try:
-            return requirement.marker is None or requirement.marker.evaluate({**self._environment, "extra": extra})
-        except (UndefinedComparison, UndefinedEnvironmentName) as error:
-            raise InputError(_unreadable(self.wheel, str(requirement), error)) from error
-
-
-def _extras_in(marker: Marker | None) -> set[NormalizedName]:
-    """Return the extras that ``marker`` names."""
-    return {canonicalize_name(one or other) for one, other in _EXTRA.findall(str(marker or ""))}
-
-
-def _judge(
-    wheel: Requiring, target: Target, extras: Collection[str], replaced: Mapping[NormalizedName, str]
-) -> list[_Judged]:
-    """Return every line of ``wheel`` with what its marker and the stack say of it."""
-    markers = _Markers(wheel, target, extras)
-    judged: list[_Judged] = []
-    for text, own in zip(wheel.requires, markers.requirements, strict=True):
-        extra = markers.extra_for(own)
-        other = replaced.get(canonicalize_name(own.name))
-        if extra is None:
-            verdict, because = markers.refusal(own)
-            judged.append(_Judged(text, own, verdict, own, because))
-        elif markers.itself(own):
-            included = ", ".join(sorted(map(canonicalize_name, own.extras)))
-            because = f"it includes this wheel's own extra {included}" if included else "a wheel does not need itself"
-            judged.append(_Judged(text, own, Verdict.ITSELF, own, because, extra))
-        elif other == "":
-            judged.append(_Judged(text, own, Verdict.LEFT_OUT, own, "the stack leaves it out", extra))
-        elif other is not None and markers.extra_for(_requirement(other)) is None:
-            verdict, because = markers.refusal(_requirement(other))
-            judged.append(_Judged(text, own, verdict, _requirement(other), because, extra))
-        else:
-            judged.append(_Judged(text, own, Verdict.HOLDS, _requirement(other) if other else own, "", extra))
-    return judged
+    return [extra_package(prefix, wheel.name, extra) for extra in sorted(Markers(wheel, target, extras).merged)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +199,7 @@ class _Lock:
     def version_of(self, need: Requirement) -> Version | None:
         return None if self.versions is None else self.versions.get(canonicalize_name(need.name))
 
-    def met(self, one: _Judged) -> Requirement:
+    def met(self, one: Judged) -> Requirement:
         """Return what counts for ``one``, a requirement that the lock meets; raises ``InputError`` if there is none."""
         need, key = one.counts, canonicalize_name(one.own.name)
         name, version = canonicalize_name(need.name), self.version_of(need)
@@ -340,7 +210,7 @@ class _Lock:
             if version is None:
                 fix = self._setting(key, _rewritten(need, ""))
                 raise self._error(f"requires {need}, and no lock says which version is at that address", fix)
-            need = _requirement(_rewritten(need, f" =={version}"))
+            need = parse_requirement(_rewritten(need, f" =={version}"))
         known = set(map(canonicalize_name, need.extras if self.extras is None else self.extras.get(name, ())))
         if lacking := sorted(extra for extra in need.extras if canonicalize_name(extra) not in known):
             fix = self._setting(key, _rewritten(need, str(need.specifier), need.extras - set(lacking)))
@@ -368,7 +238,7 @@ class _Lock:
         return InputError(Issue(problem, fix=fix, file=self.wheel.path, field="Requires-Dist", rule=rule))
 
 
-def _line(one: _Judged, lock: _Lock, prefix: str) -> RequirementLine:
+def _line(one: Judged, lock: _Lock, prefix: str) -> RequirementLine:
     """Return ``one`` with its relations; raises ``InputError`` if the lock does not meet it."""
     counts, because = one.counts, one.because
     clauses: tuple[Clause, ...] = ()
@@ -388,7 +258,7 @@ def _line(one: _Judged, lock: _Lock, prefix: str) -> RequirementLine:
     )
 
 
-def _meaning(one: _Judged, counts: Requirement, locked: Version | None) -> str:
+def _meaning(one: Judged, counts: Requirement, locked: Version | None) -> str:
     """Return what the relations of ``counts``, which is what ``one`` comes to, say."""
     said = " and ".join(map(in_words, sorted(counts.specifier, key=str))) or "any version will do"
     if locked is not None and respelled(counts.specifier, locked):
@@ -405,7 +275,7 @@ def _by_distribution(lines: Iterable[RequirementLine]) -> dict[NormalizedName, l
     found: dict[NormalizedName, list[Requirement]] = {}
     for line in lines:
         if line.verdict is Verdict.HOLDS:
-            need = _requirement(line.written or line.text)
+            need = parse_requirement(line.written or line.text)
             found.setdefault(canonicalize_name(need.name), []).append(need)
     return found
 

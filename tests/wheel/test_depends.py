@@ -16,7 +16,6 @@ from debtool.model.stack import WheelSettings
 from debtool.model.target import Target, parse_target
 from debtool.wheel.depends import (
     RequirementLine,
-    Verdict,
     defined_extras,
     extra_package,
     provided_extras,
@@ -24,6 +23,7 @@ from debtool.wheel.depends import (
     requirements,
     translate,
 )
+from debtool.wheel.markers import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
