@@ -8,13 +8,16 @@ from rich.text import Text
 from rich.tree import Tree
 
 from debtool.cli.output import out
-from debtool.elf.depends import Strength, pinned_run_paths
+from debtool.elf.depends import Found, Strength, pinned_run_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from debtool.stack.dependencies import WheelDependencies
     from debtool.stack.facts import WheelFacts
+
+
+_EXPECTED = {Found.INSIDE, Found.SIBLING}
 
 
 def print_tree(found: WheelDependencies) -> None:
@@ -25,10 +28,12 @@ def print_tree(found: WheelDependencies) -> None:
     for line in found.lines:
         _leaf(python, line.text, str(line.verdict) if not line.clauses else _joined(line.clauses), line.because)
     libraries = tree.add(f"Shared libraries: {len(found.libraries)}")
-    for need in found.libraries:
+    # What comes from elsewhere first; what the run path finds in the package itself is as it should be.
+    for need in sorted(found.libraries, key=lambda need: need.found in _EXPECTED):
         result = _joined(need.clauses) or (f"{need.found}: {need.where}" if need.where else str(need.found))
         field = "" if need.strength is Strength.DEPENDS else f"{need.strength}: "
-        _leaf(libraries, need.soname, f"{field}{result}", f"needed by {_first(need.paths)}", need.because)
+        reasons = () if need.found in _EXPECTED else (f"needed by {_first(need.paths)}", need.because)
+        _leaf(libraries, need.soname, f"{field}{result}", *reasons)
     _add_facts(tree, wheel)
     if found.added:
         _leaf(tree.add("From the stack"), "depends", ", ".join(found.added), found.reason)
