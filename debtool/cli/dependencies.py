@@ -9,6 +9,7 @@ from rich.tree import Tree
 
 from debtool.cli.output import out
 from debtool.elf.depends import Found, Strength, pinned_run_paths
+from debtool.wheel.markers import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from debtool.stack.facts import WheelFacts
 
 
+# What everybody expects comes last, and without a reason.
 _EXPECTED = {Found.INSIDE, Found.SIBLING}
 
 
@@ -25,10 +27,10 @@ def print_tree(found: WheelDependencies) -> None:
     wheel = found.wheel
     tree = Tree(Text(f"{wheel.name} {wheel.version}", style="bold"))
     python = tree.add(f"Python requirements: {len(found.lines)}")
-    for line in found.lines:
-        _leaf(python, line.text, str(line.verdict) if not line.clauses else _joined(line.clauses), line.because)
+    for line in sorted(found.lines, key=lambda line: line.verdict is Verdict.EXTRA):
+        reasons = () if line.verdict is Verdict.EXTRA else (line.because,)
+        _leaf(python, line.text, _joined(line.clauses) or str(line.verdict), *reasons)
     libraries = tree.add(f"Shared libraries: {len(found.libraries)}")
-    # What comes from elsewhere first; what the run path finds in the package itself is as it should be.
     for need in sorted(found.libraries, key=lambda need: need.found in _EXPECTED):
         result = _joined(need.clauses) or (f"{need.found}: {need.where}" if need.where else str(need.found))
         field = "" if need.strength is Strength.DEPENDS else f"{need.strength}: "
