@@ -28,13 +28,13 @@ def print_tree(found: WheelDependencies) -> None:
     tree = Tree(Text(f"{wheel.name} {wheel.version}", style="bold"))
     python = tree.add(f"Python requirements: {len(found.lines)}")
     for line in sorted(found.lines, key=lambda line: line.verdict is Verdict.EXTRA):
-        reasons = () if line.verdict is Verdict.EXTRA else (line.because,)
+        reasons = [] if line.verdict is Verdict.EXTRA else [line.because]
         _leaf(python, line.text, _joined(line.clauses) or str(line.verdict), *reasons)
     libraries = tree.add(f"Shared libraries: {len(found.libraries)}")
     for need in sorted(found.libraries, key=lambda need: need.found in _EXPECTED):
         result = _joined(need.clauses) or (f"{need.found}: {need.where}" if need.where else str(need.found))
         field = "" if need.strength is Strength.DEPENDS else f"{need.strength}: "
-        reasons = () if need.found in _EXPECTED else (f"needed by {_first(need.paths)}", need.because)
+        reasons = [] if need.found in _EXPECTED else [f"needed by {_first(need.paths)}", need.because]
         _leaf(libraries, need.soname, f"{field}{result}", *reasons)
     _add_facts(tree, wheel)
     if found.added:
