@@ -20,10 +20,10 @@ _IMPORT_EVERYTHING = """
 import concurrent.futures, importlib.metadata, json, os, re, subprocess, sys
 
 ATTEMPT = '''
-import json, sys
+import json, re, sys
 from importlib.machinery import PathFinder
 
-module, hidden = sys.argv[1], set(json.loads(sys.stdin.read()))
+module, (hidden, distributions) = sys.argv[1], json.loads(sys.stdin.read())
 
 class Seen:
     @staticmethod
@@ -32,7 +32,11 @@ class Seen:
             path = [entry for entry in sys.path if not entry.endswith("/site-packages")]
         return PathFinder.find_spec(name, path, target)
 
-    find_distributions = PathFinder.find_distributions
+    @staticmethod
+    def find_distributions(*context):
+        found = PathFinder.find_distributions(*context)
+        return (one for one in found if re.sub("[-_.]+", "-", one.name).lower() not in distributions)
+
     invalidate_caches = PathFinder.invalidate_caches
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = Seen
@@ -43,7 +47,8 @@ def attempt(module):
     visible = set().union(*(closures[owner] for owner in owners[module]))
     hidden = [other for other in owners if not visible & owners[other]]
     command = [sys.executable, "-I", "-B", "-c", ATTEMPT, module]
-    done = subprocess.run(command, input=json.dumps(hidden), capture_output=True, text=True)
+    told = json.dumps([hidden, sorted(closures.keys() - visible)])
+    done = subprocess.run(command, input=told, capture_output=True, text=True)
     return module, done.returncode, done.stderr.strip()[-500:]
 
 closures = {name: set(names) for name, names in json.load(sys.stdin).items()}
