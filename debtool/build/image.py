@@ -228,4 +228,7 @@ def _remove(folder: Path) -> None:
         mounted = line.split()[4].encode().decode("unicode_escape")
         if f"{mounted}/".startswith(inside):
             raise OutsideError(Issue("something is mounted in a throwaway root", fix=f"umount {mounted}", file=folder))
-    shutil.rmtree(folder)
+    while folder.exists():
+        # Another process may be sweeping it away at the same time.
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -109,3 +110,11 @@ def test_an_image_is_made_once_and_anew_when_it_is_old(tmp_path: Path, monkeypat
         assert len(made) == 2
     RootImage.ensure("bookworm", tmp_path)
     assert len(made) == 3
+
+
+def test_a_folder_that_others_remove_too_is_removed(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / "instance" / str(number) / "below").mkdir(parents=True)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(module._remove, [tmp_path / "instance"] * 4))
+    assert not (tmp_path / "instance").exists()
