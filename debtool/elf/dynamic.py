@@ -105,45 +105,35 @@ class Dynamic:
 
         The number is what DT_VERSYM has for the symbols that ask for it.
         """
-        offset = self.offset("DT_VERNEED")
-        if offset is None:
-            return []
-        self.stream.seek(offset)
-        table = io.BytesIO(self.stream.read(_VERSIONS_LIMIT))
-        found = []
-        position = 0
-        for _ in range(sum(self.tags["DT_VERNEEDNUM"])):
-            need = struct_parse(self.elf.structs.Elf_Verneed, table, position)
-            version = position + need["vn_aux"]
-            for _ in range(need["vn_cnt"]):
-                entry = struct_parse(self.elf.structs.Elf_Vernaux, table, version)
-                found.append((need["vn_file"], entry["vna_name"], entry["vna_other"] & _VERSION_MASK))
-                version += entry["vna_next"]
-            if not need["vn_next"]:
-                break
-            position += need["vn_next"]
-        return found
+        return [
+            (need["vn_file"], entry["vna_name"], entry["vna_other"] & _VERSION_MASK)
+            for need, entry in self._versions("DT_VERNEED", ("Elf_Verneed", "vn"), ("Elf_Vernaux", "vna"))
+        ]
 
     def defined_versions(self) -> list[int]:
         """Return the names in the file's own symbol versions, as offsets in the string table."""
-        offset = self.offset("DT_VERDEF")
+        entries = self._versions("DT_VERDEF", ("Elf_Verdef", "vd"), ("Elf_Verdaux", "vda"))
+        return [entry["vda_name"] for _, entry in entries]
+
+    def _versions(self, tag: str, outer: tuple[str, str], inner: tuple[str, str]) -> Iterator[tuple[Any, Any]]:
+        """Yield (entry, auxiliary entry) of a table of versions; of both, the structure and its fields' prefix."""
+        offset = self.offset(tag)
         if offset is None:
-            return []
+            return
+        (head, of), (tail, below) = outer, inner
         self.stream.seek(offset)
         table = io.BytesIO(self.stream.read(_VERSIONS_LIMIT))
-        found = []
         position = 0
-        for _ in range(sum(self.tags["DT_VERDEFNUM"])):
-            definition = struct_parse(self.elf.structs.Elf_Verdef, table, position)
-            name = position + definition["vd_aux"]
-            for _ in range(definition["vd_cnt"]):
-                entry = struct_parse(self.elf.structs.Elf_Verdaux, table, name)
-                found.append(entry["vda_name"])
-                name += entry["vda_next"]
-            if not definition["vd_next"]:
+        for _ in range(sum(self.tags[f"{tag}NUM"])):
+            entry = struct_parse(getattr(self.elf.structs, head), table, position)
+            place = position + entry[f"{of}_aux"]
+            for _ in range(entry[f"{of}_cnt"]):
+                auxiliary = struct_parse(getattr(self.elf.structs, tail), table, place)
+                yield entry, auxiliary
+                place += auxiliary[f"{below}_next"]
+            if not entry[f"{of}_next"]:
                 break
-            position += definition["vd_next"]
-        return found
+            position += entry[f"{of}_next"]
 
     def symbols(self) -> set[int]:
         """Return the names of all symbols, as offsets in the string table.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -13,7 +13,7 @@ from debtool.elf.depends import Strength, library_clauses, library_issues, libra
 from debtool.elf.gpu import runs_on
 from debtool.model.errors import InputError, Issue
 from debtool.stack.relink import relinked
-from debtool.wheel.depends import defined_extras, provided_extras, requirement_relations, requirements, translate
+from debtool.wheel.depends import defined_extras, intersected, provided_extras, requirements, translate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -99,15 +99,16 @@ class WheelSet:
         if self.locked:
             versions = {other.name: other.version for other in self.wheels.values()}
         extras = sorted(self.extras.get(name, ()))
-        asked: dict[str, Any] = {
-            "prefix": self.stack.prefix,
-            "locked": versions,
-            "extras": extras,
-            "replaced": self._replaced(name),
-            "defined": self._defined if self.locked else None,
-        }
-        lines = translate(wheel, self.target, **asked)
-        python = requirement_relations(wheel, self.target, **asked)
+        lines = translate(
+            wheel,
+            self.target,
+            prefix=self.stack.prefix,
+            locked=versions,
+            extras=extras,
+            replaced=self._replaced(name),
+            defined=self._defined if self.locked else None,
+        )
+        python = intersected(lines, prefix=self.stack.prefix, locked=versions)
         libraries = library_needs(
             relinked(wheel.elf, settings.run_path) if settings else wheel.elf,
             self.target,

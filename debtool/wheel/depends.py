@@ -149,6 +149,13 @@ def requirement_relations(
     All lines on a distribution are intersected. Arguments and errors are those of `translate`.
     """
     lines = translate(wheel, target, prefix=prefix, locked=locked, extras=extras, replaced=replaced, defined=defined)
+    return intersected(lines, prefix=prefix, locked=locked)
+
+
+def intersected(
+    lines: Iterable[RequirementLine], *, prefix: str, locked: Mapping[NormalizedName, Version] | None
+) -> list[Clause]:
+    """Return the relations of the package whose ``lines`` these are: one distribution's together."""
     clauses: list[Clause] = []
     for name, needs in _by_distribution(lines).items():
         clauses += _clauses(needs, prefix, None if locked is None else locked[name])
