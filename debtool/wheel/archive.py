@@ -243,6 +243,9 @@ def _name_problems(infos: list[zipfile.ZipInfo]) -> Iterator[tuple[str, str]]:
     """Yield the names that cannot be files of one tree."""
     files: set[str] = set()
     for info in infos:
+        if not info.filename:  # or it begins with NUL, where zipfile cuts names off
+            yield info.orig_filename, "has no name"
+            continue
         if info.is_dir():
             continue
         if info.filename in files:

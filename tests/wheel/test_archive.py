@@ -73,6 +73,12 @@ def test_names_that_leave_the_package_are_refused(tmp_path: Path, name: str) -> 
     refuse(zip_of(tmp_path / "x.whl", (name, b"")))
 
 
+def test_a_name_that_begins_with_nul_is_refused(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "x.whl", ("nameless", b""))
+    path.write_bytes(path.read_bytes().replace(b"nameless", b"\0ameless"))
+    assert "has no name" in refuse(path)
+
+
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
 def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
     assert "symbolic link" in refuse(zip_of(tmp_path / "x.whl", ("a", b"/etc/passwd"), mode=kind | 0o777))
