@@ -129,17 +129,22 @@ def _other_strings(dynamic: Dynamic) -> set[int]:
 
 def _rewritten(text: bytes, folders: Mapping[str, str]) -> bytes:
     """Return a run path with other folders and the same length."""
-    return b":".join(_replaced(folder, folders) for folder in text.split(b":"))
+    return ":".join(rewritten_folder(folder, folders) for folder in text.decode().split(":")).encode()
 
 
-def _replaced(folder: bytes, folders: Mapping[str, str]) -> bytes:
+def rewritten_folder(folder: str, folders: Mapping[str, str]) -> str:
+    """Return a run path's folder as `run_path_edits` writes it: another one, filled with slashes to the same length.
+
+    >>> rewritten_folder("/opt/rocm-6.3.4/lib", {"/opt/rocm-6.3.4/lib": "/opt/rocm/lib"})
+    '/opt/rocm///////lib'
+    """
     for old, new in sorted(folders.items(), key=lambda item: -len(item[0])):
-        before, after = old.rstrip("/").encode(), new.rstrip("/").encode()
-        if folder == before or folder.startswith(before + b"/"):
+        before, after = old.rstrip("/"), new.rstrip("/")
+        if folder == before or folder.startswith(f"{before}/"):
             # Before the last component, so that what the folder ends with stays where it is.
-            parent, _, last = after.rpartition(b"/")
-            filled = parent + b"/" * (len(before) - len(after) + 1) + last
-            return filled + folder[len(before) :]
+            parent, _, last = after.rpartition("/")
+            filled = "/" * (len(before.encode()) - len(after.encode()) + 1)
+            return parent + filled + last + folder[len(before) :]
     return folder
 
 

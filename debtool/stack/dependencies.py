@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -81,10 +81,6 @@ class WheelSet:
     target: Target
     wheels: Mapping[NormalizedName, WheelFacts]
     locked: bool
-    extras: Mapping[NormalizedName, set[str]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "extras", self._asked_extras())
 
     def dependencies(self, name: NormalizedName) -> WheelDependencies:
         """Return what the package of wheel ``name`` depends on.
@@ -95,9 +91,7 @@ class WheelSet:
         """
         wheel = self.wheels[name]
         settings = self._settings(name)
-        versions: Mapping[NormalizedName, Version] | None = None
-        if self.locked:
-            versions = {other.name: other.version for other in self.wheels.values()}
+        versions = self._versions if self.locked else None
         extras = sorted(self.extras.get(name, ()))
         lines = translate(
             wheel,
@@ -155,22 +149,30 @@ class WheelSet:
     def _requirements(self, wheel: WheelFacts, extras: Collection[str] = ()) -> list[Requirement]:
         return requirements(wheel, self.target, extras, replaced=self._replaced(wheel.name))
 
+    @cached_property
+    def _versions(self) -> dict[NormalizedName, Version]:
+        return {name: wheel.version for name, wheel in self.wheels.items()}
+
+    @cached_property
+    def _needs(self) -> dict[NormalizedName, set[NormalizedName]]:
+        """For each wheel, the others of the set that it requires itself."""
+        return {
+            name: {canonicalize_name(need.name) for need in self._requirements(wheel, self.extras.get(name, ()))}
+            & self.wheels.keys()
+            for name, wheel in self.wheels.items()
+        }
+
     def _siblings(self, name: NormalizedName) -> dict[str, ElfNeeds]:
         """Return the ELF files of every wheel of the set that ``name`` depends on, directly or not."""
-        seen = {name}
-        waiting = [name]
-        files: dict[str, ElfNeeds] = {}
+        seen: set[NormalizedName] = set()
+        waiting = {name}
         while waiting:
-            wheel = self.wheels[waiting.pop()]
-            for need in self._requirements(wheel, self.extras.get(wheel.name, ())):
-                other = canonicalize_name(need.name)
-                if other in self.wheels and other not in seen:
-                    seen.add(other)
-                    waiting.append(other)
-                    files |= self.wheels[other].elf
-        return files
+            seen |= waiting
+            waiting = set().union(*(self._needs[one] for one in waiting)) - seen
+        return {path: needs for other in sorted(seen - {name}) for path, needs in self.wheels[other].elf.items()}
 
-    def _asked_extras(self) -> dict[NormalizedName, set[str]]:
+    @cached_property
+    def extras(self) -> dict[NormalizedName, set[str]]:
         """Return the extras that anything in the set asks for: the package of a wheel depends on what they require."""
         asked: dict[NormalizedName, set[str]] = {}
         waiting = [Requirement(text) for text in self.stack.requirements.direct]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from debtool.elf.runpath import EditedReadable, run_path_edits
+from debtool.elf.runpath import EditedReadable, rewritten_folder, run_path_edits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +23,8 @@ def relinked(files: Mapping[str, ElfNeeds], folders: Mapping[str, str]) -> dict[
     return {
         path: replace(
             needs,
-            rpath=tuple(_moved(folder, folders) for folder in needs.rpath),
-            runpath=tuple(_moved(folder, folders) for folder in needs.runpath),
+            rpath=tuple(rewritten_folder(folder, folders) for folder in needs.rpath),
+            runpath=tuple(rewritten_folder(folder, folders) for folder in needs.runpath),
         )
         for path, needs in files.items()
     }
@@ -56,10 +56,3 @@ class RelinkingSink:
     def add_symlink(self, path: str, target: str) -> None:
         """Pass it on."""
         self._sink.add_symlink(path, target)
-
-
-def _moved(folder: str, folders: Mapping[str, str]) -> str:
-    for old, new in sorted(folders.items(), key=lambda item: -len(item[0])):
-        if folder == old or folder.startswith(f"{old}/"):
-            return new + folder[len(old) :]
-    return folder
