@@ -152,7 +152,11 @@ def opened(sources: str, architecture: str) -> Iterator[AptArchive]:
         (folder / "status").touch()
         (folder / "release.sources").write_text(sources)
         # apt.conf(5): this file is read first, and it says to read no other, so that no hook of this machine runs.
-        own = [line for line in _configuration() if line.startswith("Acquire::") and "::IndexTargets" not in line]
+        own = [
+            line
+            for line in ask("apt-config", "dump").splitlines()
+            if line.startswith("Acquire::") and "::IndexTargets" not in line
+        ]
         settings = _SETTINGS.format(folder=folder, architecture=architecture)
         (folder / "apt.conf").write_text("\n".join([*own, settings]))
         archive = AptArchive(folder)
@@ -178,10 +182,7 @@ def release_sources(distribution: str, codename: str, mirror: str | None = None)
 
 def _own_mirror(distribution: str) -> str | None:
     """Return where this machine's apt gets the packages of a release of ``distribution`` from, security's aside."""
-    if shutil.which("apt-get") is None:
-        return None
-    command = ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
-    listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    listing = ask("apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages")
     name = distribution.capitalize()
     return next(
         (
@@ -194,5 +195,8 @@ def _own_mirror(distribution: str) -> str | None:
     )
 
 
-def _configuration() -> list[str]:
-    return subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False).stdout.splitlines()
+def ask(*command: str) -> str:
+    """Return what a program of this machine's apt prints; "" where there is no apt."""
+    if shutil.which(command[0]) is None:
+        return ""
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout

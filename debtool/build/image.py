@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from debtool.build.apt import ask
 from debtool.build.root import Root
 from debtool.model.errors import Issue, OutsideError
 
@@ -164,10 +165,10 @@ def _host_sources(codename: str) -> str:
     Asks apt, which knows of each source what its Release file says; third parties' archives are left out.
     """
     fields = "$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
-    listing = _ask("apt-get", "indextargets", "--format", fields, "Created-By: Packages")
+    listing = ask("apt-get", "indextargets", "--format", fields, "Created-By: Packages")
     suites = {codename, f"{codename}-updates", f"{codename}-security"}
     # A mirror that is frozen in time is told to the host's apt like this; it holds for this source alone.
-    frozen = 'Acquire::Check-Valid-Until "false";' in _ask("apt-config", "dump")
+    frozen = 'Acquire::Check-Valid-Until "false";' in ask("apt-config", "dump")
     stanzas = []
     for line in sorted(set(listing.splitlines())):
         origin, uri, suite, component = line.split("|")
@@ -182,14 +183,7 @@ def _host_sources(codename: str) -> str:
 def _host_proxies() -> list[str]:
     """Return the lines of this machine's apt configuration that say by which proxy archives are reached."""
     names = ("Acquire::http::Proxy", "Acquire::https::Proxy")
-    return [line.rstrip(";") for line in _ask("apt-config", "dump").splitlines() if line.startswith(names)]
-
-
-def _ask(*command: str) -> str:
-    """Return what a program of this machine's apt prints; "" where there is no apt."""
-    if shutil.which(command[0]) is None:
-        return ""
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return [line.rstrip(";") for line in ask("apt-config", "dump").splitlines() if line.startswith(names)]
 
 
 @contextmanager

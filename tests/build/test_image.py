@@ -25,7 +25,7 @@ Somebody|http://third.invalid/|bookworm|main
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, targets: str, settings: str = "") -> None:
-    monkeypatch.setattr(module, "_ask", lambda program, *_: targets if program == "apt-get" else settings)
+    monkeypatch.setattr(module, "ask", lambda program, *_: targets if program == "apt-get" else settings)
 
 
 def test_the_hosts_own_sources_are_used_for_its_own_release(monkeypatch: pytest.MonkeyPatch) -> None:
