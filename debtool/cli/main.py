@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from pathlib import Path
@@ -11,43 +10,27 @@ import click
 
 from debtool import __version__
 from debtool.cli.context import Settings
-
-# Loaded when needed, so that help and completion answer at once: noun -> (module, what it is for).
-_COMMANDS = {
-    "init": ("init", "Make a new stack of your own, ready to edit."),
-    "target": ("target", "Show the systems that packages can be made for."),
-    "lock": ("lock", "Resolve a stack's requirements into a hashed lock."),
-    "plan": ("release", "Show what a release would build, and why."),
-    "build": ("release", "Build the packages of a release without publishing."),
-    "release": ("release", "Build what changed and publish it to a channel."),
-    "prove": ("prove", "Install a release in a throwaway root and see it answer."),
-    "lint": ("lint", "Check packages with lintian, against Debian Policy."),
-    "why": ("why", "Say why a package depends on another."),
-    "audit": ("audit", "Look into binaries: the GPUs that they have code for."),
-    "wheel": ("wheel", "Turn single wheels into packages."),
-    "repo": ("repo", "The apt archive: make, fill, publish, check, serve."),
-    "doctor": ("doctor", "Diagnose this machine."),
-    "completion": ("completion", "Print shell completion for bash, zsh or fish."),
-}
+from debtool.cli.lazy import LazyGroup
 
 
-class _Commands(click.Group):
-    """A group whose commands are imported when they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        command = getattr(importlib.import_module(f"debtool.cli.{_COMMANDS[cmd_name][0]}"), cmd_name)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"debtool.cli.{_COMMANDS[cmd_name][0]}.{cmd_name} is no command")
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+class _Commands(LazyGroup):
+    package = "debtool.cli"
+    table = {  # noqa: RUF012 -- declared a ClassVar by the base class
+        "init": ("init", "Make a new stack of your own, ready to edit."),
+        "target": ("target", "Show the systems that packages can be made for."),
+        "lock": ("lock", "Resolve a stack's requirements into a hashed lock."),
+        "plan": ("release", "Show what a release would build, and why."),
+        "build": ("release", "Build the packages of a release without publishing."),
+        "release": ("release", "Build what changed and publish it to a channel."),
+        "prove": ("prove", "Install a release in a throwaway root and see it answer."),
+        "lint": ("lint", "Check packages with lintian, against Debian Policy."),
+        "why": ("why", "Say why a package depends on another."),
+        "audit": ("audit", "Look into binaries: CPU instructions, GPU code."),
+        "wheel": ("wheel", "Turn single wheels into packages."),
+        "repo": ("repo", "The apt archive: make, fill, publish, check, serve."),
+        "doctor": ("doctor", "Diagnose this machine."),
+        "completion": ("completion", "Print shell completion for bash, zsh or fish."),
+    }
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

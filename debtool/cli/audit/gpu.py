@@ -1,4 +1,4 @@
-"""``debtool audit``."""
+"""``debtool audit gpu``."""
 
 from __future__ import annotations
 
@@ -20,17 +20,7 @@ if TYPE_CHECKING:
     from debtool.elf.gpu import GpuCode
 
 
-@click.group()
-def audit() -> None:
-    """Look into binaries, before a machine does.
-
-    \b
-    Examples:
-      debtool audit gpu torch-*.whl --for gfx1030
-    """
-
-
-@audit.command()
+@click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
 @click.option("--for", "gpu", metavar="GFX", help="Exit 1 if a file with device code has none that this GPU runs.")
 @click.option("--no-generic", is_flag=True, help="Do not count generic code, which older ROCm cannot load.")

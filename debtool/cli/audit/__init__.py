@@ -1,0 +1,24 @@
+"""``debtool audit``: what is in binaries, before a machine meets it."""
+
+from __future__ import annotations
+
+import click
+
+from debtool.cli.lazy import LazyGroup
+
+
+class _Audit(LazyGroup):
+    package = "debtool.cli.audit"
+    table = {  # noqa: RUF012 -- a ClassVar of the base class
+        "gpu": ("gpu", "Show which AMD GPUs there is device code for."),
+    }
+
+
+@click.command(cls=_Audit)
+def audit() -> None:
+    """Look into binaries, before a machine does.
+
+    \b
+    Examples:
+      debtool audit gpu torch-*.whl --for gfx1030
+    """
