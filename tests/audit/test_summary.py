@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+
+from debtool.audit.findings import Kind, Level
+from debtool.audit.summary import KINDS, LEVELS, Tally, by_feature, by_kind, document, explain, groups
+from tests.support.audits import RULES, every_kind, package_audit
+
+
+def test_groups_are_by_class_and_rule_the_gravest_first() -> None:
+    found = groups(every_kind())
+    assert [(one.kind.value, one.rule, len(one.findings)) for one in found] == [
+        ("import-time", "import-time", 1),
+        ("silent", "silent", 1),
+        ("shared-weak", "shared-weak", 1),
+        ("unguarded", "reached", 1),
+        ("dispatched", "units", 8),
+        ("dispatched", "names", 1),
+        ("data", "data", 1),
+    ]
+    assert found[4].tally == Tally(8, 24)
+    assert [one.address for one in found[4].findings] == [0x1000 + 0x100 * number for number in range(8)]
+
+
+def test_counts_are_functions_and_instructions() -> None:
+    assert by_kind(every_kind())[Kind.DISPATCHED] == Tally(9, 27)
+    assert list(by_kind(every_kind())) == [kind for kind in Kind if kind in KINDS]
+    assert by_feature(every_kind()) == {"AVX": Tally(13, 39), "LZCNT": Tally(1, 1)}
+
+
+def test_a_recorded_rule_explains_itself_and_a_class_what_was_decided_without_one() -> None:
+    found = {one.rule: explain(one, RULES) for one in groups(every_kind())}
+    assert found["units"] == ("a dispatcher chooses by cpuinfo", "DispatchStub.cpp")
+    assert found["import-time"][0]
+
+
+def test_the_document_tells_in_full_what_is_not_safe() -> None:
+    told = document(package_audit(), RULES)
+    assert json.loads(json.dumps(told)) == told
+    assert (told["schema"], told["level"], told["baseline"]) == (1, "unproven", "westmere")
+    assert told["promise"] == LEVELS[Level.UNPROVEN]
+    assert [(file["path"], file["level"]) for file in told["files"]] == [
+        ("x/free.so", "free"),
+        ("x/safe.so", "dispatch-safe"),
+        ("x/unproven.so", "unproven"),
+        ("x/arm.so", None),
+    ]
+    unproven = told["files"][2]
+    assert unproven["classes"]["dispatched"] == {"functions": 9, "instructions": 27}
+    assert unproven["features"]["LZCNT"] == {"functions": 1, "instructions": 1}
+    by_rule = {group["rule"]: group for group in unproven["groups"]}
+    reached = by_rule["reached"]["findings"]
+    assert [(one["symbol"], one["address"], one["path"]) for one in reached] == [
+        ("_ZN1a1fEv", "0x1000", ["a::entry()", "a::f()"])
+    ]
+    assert reached[0]["features"] == [
+        {"name": "AVX", "count": 3, "address": "0x1010", "code": "c5fa1007", "text": "vmovss xmm0,[rdi]"}
+    ]
+    assert (len(by_rule["units"]["findings"]), by_rule["units"]["omitted"]) == (5, 3)
+    assert (by_rule["units"]["reason"], by_rule["units"]["source"]) == (
+        "a dispatcher chooses by cpuinfo",
+        "DispatchStub.cpp",
+    )
+
+
+def test_the_whole_document_omits_nothing() -> None:
+    told = document(package_audit(), RULES, whole=True)
+    omitted = [group["omitted"] for file in told["files"] for group in file["groups"]]
+    assert set(omitted) == {0}
