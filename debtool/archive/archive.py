@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from debtool.archive import client
 from debtool.archive.check import check_suite
-from debtool.archive.files import make_directory, outside_errors
 from debtool.archive.index import Index
 from debtool.archive.layout import Layout, checked_suite
 from debtool.archive.lock import write_lock
 from debtool.archive.publisher import Publisher, deliveries_in_place, next_set
 from debtool.archive.setup import load, make_private_half, make_public_half
 from debtool.archive.values import ArchiveConfig, Generation, Key, Publication, PublishedPackage
+from debtool.deb.files import make_directory, outside_errors
 from debtool.model.errors import InputError, Issue
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from debian.deb822 import Packages, Release
 
-from debtool.archive.files import sha256_of
 from debtool.archive.signing import verified, verified_text
 from debtool.archive.tree import by_hash_path
+from debtool.deb.files import sha256_of
 from debtool.model.errors import Issue
 
 if TYPE_CHECKING:

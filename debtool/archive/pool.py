@@ -8,9 +8,9 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
-from debtool.archive.files import FILE_MODE, make_directory, sha256_of
 from debtool.archive.index import IndexedPackage
 from debtool.archive.values import PublishedPackage
+from debtool.deb.files import FILE_MODE, make_directory, sha256_of
 from debtool.deb.reader import list_paths, read_deb
 from debtool.model.errors import InputError, Issue
 from debtool.model.names import debian_name

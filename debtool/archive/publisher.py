@@ -18,7 +18,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from debtool.archive.files import make_directory, outside_errors, sha256_of, sync_directory
 from debtool.archive.index import GenerationRecord, Index, IndexedPackage
 from debtool.archive.indices import suite_indices
 from debtool.archive.overlaps import find_overlaps
@@ -27,6 +26,7 @@ from debtool.archive.release import needs_refresh, next_date, release_settings, 
 from debtool.archive.signing import Signer
 from debtool.archive.tree import keep_by_hash, sync_tree, write_indices, write_release
 from debtool.archive.values import Publication, PublishedPackage
+from debtool.deb.files import make_directory, outside_errors, sha256_of, sync_directory
 from debtool.model.errors import InputError, Issue
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from debtool.archive.files import make_directory, write_if_changed
 from debtool.archive.index import Index
 from debtool.archive.signing import Signer
 from debtool.archive.values import ArchiveConfig, Key
+from debtool.deb.files import make_directory, write_if_changed
 from debtool.model.errors import InputError, Issue
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from debtool.model.errors import Issue, OutsideError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_SOCKET_PATH_LIMIT = 107
-"""Bytes of a socket's path (unix(7): 108 with the final zero)."""
+_SOCKET_PATH_LIMIT = 106
+"""Bytes of a socket's path that gpg-agent takes: unix(7) has 108 with the final zero, libassuan wants one to spare."""
 
 _LONGEST_SOCKET = "/S.gpg-agent.browser"
 

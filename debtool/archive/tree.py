@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from debtool.archive.files import make_directory, sync_directory, write_new
 from debtool.archive.indices import served_forms
 from debtool.archive.release import ListedFile
+from debtool.deb.files import make_directory, sync_directory, write_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

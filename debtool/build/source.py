@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import requests
 
 from debtool.build.debian_source import fetch_orig
+from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError, Issue, OutsideError
-from debtool.wheel.fetch import sha256_of
 
 if TYPE_CHECKING:
     from debtool.model.stack import Source

@@ -25,9 +25,10 @@ from packaging.version import Version
 
 from debtool.build.environment import BuildEnvironment, require_compiler
 from debtool.build.source import fetch_source, source_digest, unpack_source
+from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError, Issue, OutsideError
 from debtool.wheel.bytecode import find_interpreter
-from debtool.wheel.fetch import FileCache, sha256_of
+from debtool.wheel.fetch import FileCache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

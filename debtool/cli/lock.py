@@ -31,6 +31,7 @@ def lock(settings: Settings, target_name: str | None, dry_run: bool, as_json: bo
       debtool lock --target bookworm
       debtool lock --target noble-rocm6.3 --dry-run
     """
+    from debtool.deb.files import replace_file
     from debtool.wheel.lock import parse_lock
     from debtool.wheel.resolve import lock as resolve
 
@@ -43,7 +44,7 @@ def lock(settings: Settings, target_name: str | None, dry_run: bool, as_json: bo
     new = resolve(project.stack, target)
     changes = _changes(old, new)
     if not dry_run and (old is None or str(old) != str(new)):
-        _write(path, str(new))
+        replace_file(path, str(new).encode())
     if as_json:
         emit_json(
             "lock", {"file": str(path), "distributions": len(new.versions), "changes": changes, "written": not dry_run}
@@ -76,10 +77,3 @@ def _check_writable(path: Path) -> None:
         return
     fix = "work on a stack of your own: debtool init DIR, or copy this one; or try --dry-run"
     raise InputError(Issue(problem, file=path, fix=fix))
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

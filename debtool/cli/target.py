@@ -173,9 +173,9 @@ def _update(
     has: Mapping[str, str],
 ) -> None:
     """Write what is found of ``asked`` and of what was there before."""
-    from debtool.archive.files import write_if_changed
     from debtool.build.apt import opened, release_sources
     from debtool.build.libraries import Guess, find_libraries, format_libraries, holder
+    from debtool.deb.files import write_if_changed
 
     one = project.target(name)
     file, own = _own_libraries(project, one, asked)

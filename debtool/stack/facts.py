@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from debtool.deb.files import replace_file, sha256_of
 from debtool.elf.gpu import GpuCode, read_gpu_targets
 from debtool.elf.needs import DlopenNote, ElfNeeds, elf_files
-from debtool.wheel.fetch import sha256_of
 from debtool.wheel.source import open_wheel
 
 if TYPE_CHECKING:
@@ -78,10 +77,7 @@ class FactCache:
         except (OSError, ValueError, KeyError):
             data = {"targets": []}
         facts = read_wheel(path, target, sha256=sha256)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".{sha256}.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(_to_json(facts, [*data["targets"], target.name])), encoding="utf-8")
-        temporary.replace(kept)
+        replace_file(kept, json.dumps(_to_json(facts, [*data["targets"], target.name])).encode())
         return facts
 
 

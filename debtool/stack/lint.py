@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from debtool.deb.files import replace_file, sha256_of
 from debtool.deb.lintian import override_rules
 from debtool.model.errors import InputError, Issue, OutsideError
-from debtool.wheel.fetch import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -193,11 +193,7 @@ class Lintian:
 
     def _keep(self, verdict: Verdict) -> None:
         record = {"format": _FORMAT, "findings": [asdict(finding) for finding in verdict.findings]}
-        self.cache.mkdir(parents=True, exist_ok=True)
-        path = self._file(verdict.sha256)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(record), encoding="utf-8")
-        temporary.replace(path)
+        replace_file(self._file(verdict.sha256), json.dumps(record).encode())
 
 
 def _drain(queues: Sequence[deque[list[Path]]]) -> Iterator[list[Path]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from debtool.deb.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,10 +46,8 @@ class Store:
             "inputs": package.draft.all_inputs(),
             "exact": {name: str(version) for name, version in package.build.versions.items()},
         }
-        path = self._record_path(self.path(package))
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+        replace_file(self._record_path(self.path(package)), text.encode())
 
     def inputs(self, name: str, version: str) -> Mapping[str, str] | None:
         """Return the recorded inputs of ``name`` in ``version``."""

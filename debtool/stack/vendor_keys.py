@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from debtool.deb.files import replace_file
 from debtool.model.errors import InputError, Issue, OutsideError
 from debtool.stack.recipes.keyring import VendorKey
 
@@ -40,10 +41,7 @@ def vendor_keys(target: Target, cache: Path, sources: Mapping[str, str]) -> tupl
     given = sources.get("rocm-key")
     data = _read(Path(given)) if given else _fetch(source.key_uri)
     key = _checked(data, source.fingerprint, given or source.key_uri)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    temporary = kept.with_suffix(".tmp")
-    temporary.write_bytes(key)
-    temporary.replace(kept)
+    replace_file(kept, key)
     return (VendorKey("rocm", source, key),)
 
 

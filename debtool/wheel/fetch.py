@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
+from debtool.deb.files import replace_file, sha256_of
 from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
 from debtool.wheel.lock import LockedArtefact, LockedFile, file_identity
 from debtool.wheel.pipconfig import PIP
@@ -195,10 +196,7 @@ def _fetch_artefact(entry: LockedArtefact, target: Target, cache: FileCache, pla
             _check_hash(wheel, entry.sha256)
         kept = cache.keep(wheel, digest)
     note = _note(entry, target, cache, place)
-    note.parent.mkdir(exist_ok=True)
-    temporary = note.with_name(f".{note.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"sha256": digest, "file": kept.name}))
-    temporary.replace(note)
+    replace_file(note, json.dumps({"sha256": digest, "file": kept.name}).encode())
     return kept
 
 
@@ -268,12 +266,6 @@ def _pip_download(lines: Sequence[str], options: Sequence[str], folder: Path) ->
         raise InputError(Issue(f"{names}: another hash than the lock's: {text}", fix=fix))
     fix = "check the network and pip's settings (`pip config list`); what was fetched is kept"
     raise OutsideError(Issue(f"pip could not download {names}: {text}", fix=fix))
-
-
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file's contents, 64 hex digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check_hash(file: Path, expected: str) -> None:

@@ -15,8 +15,8 @@ import pytest
 from debian.deb822 import Deb822
 
 from debtool.archive import Archive, ArchiveConfig, PublishedPackage
-from debtool.archive.files import sha256_of
 from debtool.archive.release import next_date
+from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError, OutsideError
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 
 from debtool.build import debian_source
 from debtool.build.source import fetch_source, source_digest
+from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError, OutsideError
 from debtool.model.stack import Source
-from debtool.wheel.fetch import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from debtool.build.wheels import BuiltWheel, build_companion, build_sdist
+from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError, OutsideError
 from debtool.model.stack import Artefact
 from debtool.model.target import Target, parse_target
-from debtool.wheel.fetch import sha256_of
 from debtool.wheel.lock import LockedFile
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ import pytest
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError, OutsideError
 from debtool.model.target import Target, parse_target
-from debtool.wheel.fetch import FileCache, fetch, sha256_of
+from debtool.wheel.fetch import FileCache, fetch
 from debtool.wheel.lock import Lock, LockedArtefact, LockedFile, file_identity
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError
 from debtool.model.stack import parse_stack
 from debtool.stack.project import open_project
-from debtool.wheel.fetch import sha256_of
 from debtool.wheel.lock import Lock, LockedArtefact, LockedFile, parse_lock
 from debtool.wheel.pipconfig import PIP
 from debtool.wheel.resolve import inputs_digest

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uv
 
+from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError, OutsideError
 from debtool.model.stack import Stack
 from debtool.model.target import Target, parse_target
 from debtool.wheel import resolve
-from debtool.wheel.fetch import sha256_of
 
 if TYPE_CHECKING:
     from tests.support.wheels import TinyWheels

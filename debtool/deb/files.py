@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -46,15 +47,24 @@ def write_new(path: Path, data: bytes, *, mode: int = FILE_MODE) -> int:
     return len(data)
 
 
+def replace_file(path: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
+    """Make ``path`` hold ``data`` in one step, on the disk when it returns; its folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    temporary.unlink(missing_ok=True)  # left by a process of this number that was killed
+    try:
+        write_new(temporary, data, mode=mode)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
 def write_if_changed(path: Path, data: bytes, *, mode: int = FILE_MODE) -> bool:
     """Make ``path`` hold ``data`` by replacing it in one step; return False, writing nothing, where it did already."""
     if path.is_file() and path.read_bytes() == data:
         return False
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    write_new(temporary, data, mode=mode)
-    temporary.replace(path)
-    sync_directory(path.parent)
+    replace_file(path, data, mode=mode)
     return True
 
 
