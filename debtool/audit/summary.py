@@ -119,6 +119,36 @@ def explain(group: Group, rules: Rules) -> tuple[str, str]:
     return (rule.reason, rule.source) if rule else (KINDS[group.kind], "")
 
 
+def amount(number: int, noun: str) -> str:
+    """Return how many there are, in words.
+
+    >>> amount(1, "function"), amount(31376, "function").replace(chr(0x202F), " ")
+    ('1 function', '31 376 functions')
+    """
+    return f"{thousands(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def thousands(number: int) -> str:
+    """Return a number that people read, with narrow spaces that do not break."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def title(finding: Finding) -> str:
+    """Return what to call a function: its demangled symbol, which is safe to print, or where it is."""
+    return visible(finding.name or finding.symbol) or f"code at {finding.address:#x}"
+
+
+def visible(text: str) -> str:
+    r"""Return ``text``, which strangers wrote, without what a terminal obeys and what turns text around.
+
+    >>> visible("f\x1b[31m\u202e")
+    'f\\x1b[31m\\u202e'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def document(audit: PackageAudit, rules: Rules, *, whole: bool = False) -> dict[str, Any]:
     """Return ``audit`` for JSON; the same audit gives the same document.
 
