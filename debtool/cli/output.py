@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 out = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 500)
 err = Console(stderr=True, highlight=False)
 
+_SILENCE = 10
+"""Seconds after which a log hears again that something is done."""
+
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
     """Print a table; columns whose name starts with ``#`` are numbers and align right."""
@@ -71,12 +74,20 @@ class ProgressWatcher:
         else:
             err.print(f"{name}: {total} to do" if total else f"{name} …")
 
+    def tell(self, what: str) -> None:
+        """Show ``what`` is being worked on, without counting a step."""
+        if self._task is not None:
+            self._bars.update(self._task, what=what)
+        elif time.monotonic() - self._said > _SILENCE:
+            self._said = time.monotonic()
+            err.print(f"{self._name}: {what}", soft_wrap=True, markup=False)
+
     def step(self, what: str) -> None:
         """Count one step; ``what`` was done."""
         self._done += 1
         if self._task is not None:
             self._bars.update(self._task, advance=1, what="" if self._done == self._total else what)
-        elif self._done == self._total or time.monotonic() - self._said > 10:  # noqa: PLR2004 -- seconds
+        elif self._done == self._total or time.monotonic() - self._said > _SILENCE:
             self._said = time.monotonic()
             count = f"{self._done}/{self._total} " if self._total else ""
             err.print(f"{self._name}: {count}({what})", soft_wrap=True)

@@ -10,6 +10,7 @@ from debtool.cli.lazy import LazyGroup
 class _Audit(LazyGroup):
     package = "debtool.cli.audit"
     table = {  # noqa: RUF012 -- a ClassVar of the base class
+        "isa": ("isa", "Find instructions that a CPU lacks."),
         "gpu": ("gpu", "Show which AMD GPUs there is device code for."),
     }
 
@@ -20,5 +21,6 @@ def audit() -> None:
 
     \b
     Examples:
+      debtool audit isa torch-*.whl --cpu westmere
       debtool audit gpu torch-*.whl --for gfx1030
     """

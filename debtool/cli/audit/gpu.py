@@ -38,12 +38,10 @@ def gpu(paths: tuple[Path, ...], gpu: str | None, no_generic: bool, as_json: boo
       debtool audit gpu torch-*.whl --for gfx1030
       debtool audit gpu /opt/rocm/lib --for gfx1030 --no-generic --json
     """
+    from debtool.cli.audit.shared import refuse_absent
     from debtool.cli.output import out, print_table
-    from debtool.model.errors import InputError, Issue
 
-    absent = [path for path in paths if not path.exists()]
-    if absent:
-        raise InputError(*(Issue("there is no such file", fix="check the path", file=path) for path in absent))
+    refuse_absent(paths)
     found = [one for path in paths for one in _device_code(path)]
     findings = _findings(found, gpu, generic=not no_generic) if gpu else []
     if as_json:
