@@ -85,6 +85,8 @@ def _sources(pairs: tuple[str, ...]) -> dict[str, str]:
 def plan(settings: Settings, as_json: bool, **given: Any) -> None:
     """Show what a release would build, and why. Inputs are fetched into the cache; nothing else is written.
 
+    Of a stack that names a baseline the wheels are audited. Exit code 1 if a release would refuse one.
+
     \b
     Examples:
       debtool plan --target bookworm
@@ -96,10 +98,7 @@ def plan(settings: Settings, as_json: bool, **given: Any) -> None:
 
     with ProgressWatcher() as watcher:
         planned = plan_release(make_request(settings, **given), watcher)
-    if as_json:
-        emit_json("plan", plan_json(planned))
-    else:
-        print_plan(planned)
+    _show_plan(planned, as_json)
 
 
 @click.command()
@@ -119,6 +118,7 @@ def build(settings: Settings, as_json: bool, out: Path | None, **given: Any) -> 
 
     with ProgressWatcher() as watcher:
         planned, debs = build_release(make_request(settings, **given), watcher)
+    _warn(planned)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         debs = [Path(shutil.copy2(deb, out)) for deb in debs]
@@ -140,6 +140,9 @@ def release(settings: Settings, as_json: bool, dry_run: bool, **given: Any) -> N
     A package whose inputs are those of a published one is not built again; a release that changes nothing writes
     nothing. Machines see the whole new set or the whole old one.
 
+    Of a stack that names a baseline the wheels are audited first. A wheel that may execute what the baseline lacks is
+    refused, with the ways out, before anything is built: exit code 1.
+
     \b
     Examples:
       debtool release --target bookworm
@@ -159,11 +162,9 @@ def release(settings: Settings, as_json: bool, dry_run: bool, **given: Any) -> N
             done = make_release(request, watcher)
             planned = done.plan
     if dry_run:
-        if as_json:
-            emit_json("plan", plan_json(planned))
-        else:
-            print_plan(planned)
+        _show_plan(planned, as_json)
         return
+    _warn(planned)
     seconds = time.monotonic() - began
     publication = done.publication
     size = sum(package.size for package in done.archive.published(request.suite))
@@ -187,6 +188,23 @@ def release(settings: Settings, as_json: bool, dry_run: bool, **given: Any) -> N
     )
 
 
+def _show_plan(planned: Plan, as_json: bool) -> None:
+    from debtool.model.errors import FindingsError
+
+    if as_json:
+        emit_json("plan", plan_json(planned))
+    else:
+        print_plan(planned)
+    _warn(planned)
+    if planned.refusals:
+        raise FindingsError(*planned.refusals)
+
+
+def _warn(planned: Plan) -> None:
+    for issue in planned.warnings:
+        click.echo(f"debtool: warning: {issue}", err=True)
+
+
 def plan_json(planned: Plan) -> dict[str, Any]:
     """Return a plan as JSON has it."""
     return {
@@ -203,6 +221,29 @@ def plan_json(planned: Plan) -> dict[str, Any]:
             for package in planned.packages
         ],
         "removed": list(planned.removed),
+        "audit": _audit_json(planned),
+    }
+
+
+def _audit_json(planned: Plan) -> dict[str, Any] | None:
+    """Return what the audit of the wheels came to; None if the stack names no baseline."""
+    if planned.gate is None:
+        return None
+    return {
+        "baseline": planned.gate.baseline.name,
+        "wheels": [
+            {
+                "wheel": wheel.name,
+                "version": str(wheel.version),
+                "standing": wheel.standing,
+                "findings": len(wheel.findings),
+                "excepted": sum(len(one.findings) for one in wheel.applied),
+                "emulated": None if wheel.verdict is None else not wheel.verdict.failed,
+            }
+            for wheel in planned.gate.wheels.values()
+        ],
+        "refusals": [asdict(issue) for issue in planned.refusals],
+        "warnings": [asdict(issue) for issue in planned.warnings],
     }
 
 
@@ -223,3 +264,19 @@ def print_plan(planned: Plan, *, only_changes: bool = False) -> None:
             f"{planned.suite}: {len(planned.of('build'))} to build, {len(planned.of('reuse'))} to reuse, "
             f"{len(planned.of('keep'))} unchanged, {len(planned.removed)} to remove"
         )
+        _print_audit(planned)
+
+
+def _print_audit(planned: Plan) -> None:
+    from debtool.stack.audit import Standing
+
+    if planned.gate is None or not planned.gate.wheels:
+        return
+    counts = [f"{len(wheels)} {standing}" for standing in Standing if (wheels := planned.gate.of(standing))]
+    run = sum(wheel.verdict is not None for wheel in planned.gate.wheels.values())
+    title = planned.gate.baseline.title
+    click.echo(f"{len(planned.gate.wheels)} wheels audited for {title}: {', '.join(counts)}; {run} run emulated")
+    for wheel in planned.gate.of(Standing.EXCEPTED):
+        for one in wheel.applied:
+            if one.covers:
+                click.echo(f"  {wheel.name} until {one.exception.expires}: {one.exception.reason}")

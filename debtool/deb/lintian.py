@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Trait = Literal["package", "elf", "bytecode", "scripts", "set"]
+Trait = Literal["package", "audited", "elf", "bytecode", "scripts", "set"]
 """What a package holds that lintian judges by rules made for other packages than these; all are a ``package``."""
 
 _RULES = Path(__file__).with_name("lintian_overrides.toml")

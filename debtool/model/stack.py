@@ -164,6 +164,54 @@ class Requirements(Strict):
     sdists: tuple[DistributionName, ...] = ()
 
 
+class AuditException(Strict):
+    """Findings of the instruction audit that are published all the same, until a date.
+
+    Attributes:
+        wheel: The distribution.
+        targets: The targets that it counts for; none means all.
+        functions: Patterns (fnmatch) of demangled symbols; ``*`` alone stands for whatever is found.
+        kinds: The classes of findings (docs/audit.md) that it counts for; none means all.
+        versions: The versions of the distribution that it counts for; none means all.
+        reason: Why that is right.
+        expires: The last day that it counts.
+    """
+
+    wheel: DistributionName
+    targets: tuple[Word, ...] = ()
+    functions: Annotated[tuple[Line, ...], Field(min_length=1)]
+    kinds: tuple[Literal["import-time", "silent", "shared-weak", "unguarded"], ...] = ()
+    versions: SpecifierText | None = None
+    reason: Line
+    expires: Annotated[dt.date, Field(strict=True)]
+
+    def concerns(self, wheel: str, version: Version, target: str) -> bool:
+        """Return whether it counts for a version of the distribution ``wheel`` on the target called ``target``."""
+        return (
+            wheel == self.wheel
+            and (not self.targets or target in self.targets)
+            and (self.versions is None or SpecifierSet(self.versions).contains(version, prereleases=True))
+        )
+
+
+class Rebuild(Strict):
+    """A distribution of the lock's index that is compiled here from its sdist, for a baseline.
+
+    Attributes:
+        wheel: The distribution.
+        cpu: The baseline whose instructions the compilers may use.
+        targets: The targets that it is compiled for; none means all.
+        settings: Settings of its build backend (PEP 517, ``config_settings``).
+        reason: Why.
+    """
+
+    wheel: DistributionName
+    cpu: Word
+    targets: tuple[Word, ...] = ()
+    settings: dict[str, str] = Field(default_factory=dict)
+    reason: Line
+
+
 class WheelSettings(Strict):
     """What one wheel's package has beyond what the wheel says.
 
@@ -326,7 +374,9 @@ class Stack(Strict):
         version: The version of the packages that have no upstream version of their own.
         date: The release's date: the time stamp of every file in its packages (TOML date or date-time, UTC).
         suffix: Appended to every version: ``~demo``.
-        baseline: The CPU that must be able to run the result.
+        baseline: The CPU that must be able to run the result; its wheels are audited for it.
+        emulate: Whether a release needs what ``debtool audit run`` said of each wheel: ``known``: it counts where it is
+            known; ``required``: a wheel that was not run is refused.
         archive: The archive definition, relative to the stack's file.
         public: Where the archive is kept, relative to the stack's file.
     """
@@ -342,12 +392,15 @@ class Stack(Strict):
     date: dt.datetime | dt.date
     suffix: Annotated[str, StringConstraints(pattern=r"^(~[a-z0-9]+)?$")] = ""
     baseline: Word | None = None
+    emulate: Literal["known", "required"] = "known"
     targets: Annotated[tuple[Word, ...], Field(min_length=1)]
     archive: Line = "archive.toml"
     public: Line = "public"
     requirements: Requirements
     artefact: tuple[Artefact, ...] = ()
     wheel: dict[DistributionName, WheelSettings] = Field(default_factory=dict)
+    exception: tuple[AuditException, ...] = ()
+    rebuild: tuple[Rebuild, ...] = ()
     package: Annotated[tuple[Package, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -360,14 +413,34 @@ class Stack(Strict):
             for need in package.needs:
                 if need.lstrip("=") not in names:
                     raise ValueError(f"package {package.name!r} needs {need!r}, which is no package of this stack")
+        if self.baseline is None and (self.exception or self.emulate == "required"):
+            raise ValueError("without a baseline nothing is audited: name one, or leave out 'exception' and 'emulate'")
+        return self
+
+    @model_validator(mode="after")
+    def _one_origin_for_each_wheel(self) -> Stack:
         seen: set[tuple[str, str]] = set()
         for artefact in self.artefact:
             for target in artefact.targets:
                 if (artefact.name, target) in seen:
                     raise ValueError(f"two artefacts are called {artefact.name!r} for {target!r}")
                 seen.add((artefact.name, target))
+        for rebuild in self.rebuild:
+            for target in rebuild.targets or self.targets:
+                if (rebuild.wheel, target) in seen:
+                    raise ValueError(f"{rebuild.wheel!r} is an artefact or rebuilt already for {target!r}")
+                seen.add((rebuild.wheel, target))
+        return self
+
+    @model_validator(mode="after")
+    def _known_targets(self) -> Stack:
+        tables = [(f"artefact {one.name!r}", one.targets) for one in self.artefact]
+        tables += [(f"exception of {one.wheel!r}", one.targets) for one in self.exception]
+        tables += [(f"rebuild of {one.wheel!r}", one.targets) for one in self.rebuild]
+        for what, targets in tables:
+            for target in targets:
                 if target not in self.targets:
-                    raise ValueError(f"artefact {artefact.name!r} is for {target!r}, which is not among the targets")
+                    raise ValueError(f"{what} is for {target!r}, which is not among the targets")
         return self
 
     @property
@@ -388,6 +461,10 @@ class Stack(Strict):
     def artefacts_for(self, target: str) -> dict[str, Artefact]:
         """Return the artefacts of one target by name."""
         return {artefact.name: artefact for artefact in self.artefact if target in artefact.targets}
+
+    def rebuilds_for(self, target: str) -> dict[str, Rebuild]:
+        """Return what is rebuilt from its sdist for one target, by distribution."""
+        return {one.wheel: one for one in self.rebuild if target in (one.targets or self.targets)}
 
     def full_name(self, name: str) -> str:
         """Return the name of the stack's package ``name`` with the prefix."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from debtool.model.errors import InputError, Issue
 from debtool.model.names import wheel_package
 from debtool.model.stack import Source
 from debtool.model.versions import upstream_version
+from debtool.stack.audit import audit_wheels, stack_baseline
 from debtool.stack.dependencies import WheelSet, all_dependencies
 from debtool.stack.draft import StackDraft
 from debtool.stack.onboarding import channel_stanza
@@ -29,27 +30,56 @@ from debtool.stack.vendor_keys import vendor_keys
 from debtool.stack.wheels import gather_wheels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from debtool.archive.archive import Archive
     from debtool.model.stack import BasePackage, Stack, TreePackage
     from debtool.model.target import Target
+    from debtool.stack.audit import Gate, WheelAudit
     from debtool.stack.draft import Draft
     from debtool.stack.facts import WheelFacts
     from debtool.stack.make import Watcher
     from debtool.stack.release import Request
 
 
-def assemble(request: Request, archive: Archive | None, watcher: Watcher) -> list[Draft]:
-    """Return the drafts of every package of the release; what they are made of is fetched into the cache.
+@dataclass(frozen=True, slots=True)
+class Wheels:
+    """The wheels of a release.
+
+    Attributes:
+        facts: What is known of each.
+        gate: Those with compiled files, audited; None if the stack names no baseline.
+    """
+
+    facts: Sequence[WheelFacts]
+    gate: Gate | None
+
+
+def audited_wheels(request: Request, watcher: Watcher) -> Wheels:
+    """Return every wheel of the release, fetched into the cache or built there, and audited.
+
+    Raises:
+        DebtoolError: An input is missing or wrong; every such problem of one kind is told at once.
+    """
+    _check_sources(request)
+    # A misspelt baseline is told before half a gigabyte is fetched.
+    stack_baseline(request.project)
+    facts = gather_wheels(request, watcher)
+    cache, jobs = request.cache, request.jobs
+    return Wheels(facts, audit_wheels(request.project, request.target, facts, cache=cache, jobs=jobs, watcher=watcher))
+
+
+def assemble(request: Request, archive: Archive | None, wheels: Wheels) -> list[Draft]:
+    """Return the drafts of every package of the release; the trees that they are made of are fetched into the cache.
 
     Raises:
         DebtoolError: An input is missing or wrong; every such problem of one kind is told at once.
     """
     stack, target = request.project.stack, request.target
-    _check_sources(request)
-    wheels = gather_wheels(request, watcher)
-    drafts: list[Draft] = list(wheel_drafts(stack, target, wheels, bytecode=request.bytecode, locked=True))
+    audits = wheels.gate.wheels if wheels.gate else {}
+    drafts: list[Draft] = list(
+        wheel_drafts(stack, target, wheels.facts, bytecode=request.bytecode, locked=True, audits=audits)
+    )
     for package in stack.package:
         drafts.append(_RECIPES[package.recipe](request, archive, package, drafts))
     return drafts
@@ -78,9 +108,15 @@ def _check_sources(request: Request) -> None:
 
 
 def wheel_drafts(
-    stack: Stack, target: Target, wheels: Iterable[WheelFacts], *, bytecode: bool, locked: bool
+    stack: Stack,
+    target: Target,
+    wheels: Iterable[WheelFacts],
+    *,
+    bytecode: bool,
+    locked: bool,
+    audits: Mapping[str, WheelAudit] | None = None,
 ) -> Iterable[WheelDraft]:
-    """Yield a draft for every wheel.
+    """Yield a draft for every wheel; ``audits`` are those of the audited ones, by distribution.
 
     With ``locked``, the wheels are the whole set: a requirement that none of them meets is an error, and so is one
     whose version is another than the set's.
@@ -101,6 +137,7 @@ def wheel_drafts(
             requested=wheel.name in direct,
             bytecode=bytecode,
             settings=stack.wheel.get(wheel.name),
+            audit=(audits or {}).get(wheel.name),
         )
 
 

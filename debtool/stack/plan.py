@@ -12,6 +12,7 @@ from debtool.stack.draft import Build
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from debtool.stack.audit import Gate
     from debtool.stack.draft import Draft
 
 Action = Literal["build", "reuse", "keep"]
@@ -83,11 +84,17 @@ class Plan:
         suite: Where it goes.
         packages: Every package of the release, those that others depend on exactly before these.
         removed: Names that the suite has and the release has not.
+        gate: Its wheels, audited; None if the stack names no baseline.
+        refusals: Why it is not carried out; none if it is.
+        warnings: What the audit found that is to be looked after.
     """
 
     suite: str
     packages: tuple[PlannedPackage, ...]
     removed: tuple[str, ...]
+    gate: Gate | None = None
+    refusals: tuple[Issue, ...] = ()
+    warnings: tuple[Issue, ...] = ()
 
     @property
     def changes(self) -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from debtool.archive.archive import Archive
 from debtool.archive.values import ArchiveConfig
-from debtool.model.errors import InputError, Issue
-from debtool.stack.assemble import assemble
+from debtool.model.errors import FindingsError, InputError, Issue
+from debtool.stack.assemble import assemble, audited_wheels
 from debtool.stack.make import make_packages
 from debtool.stack.plan import plan_packages
+from debtool.stack.refusal import refusals, warnings
 from debtool.stack.store import Store
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from debtool.archive.values import Publication, PublishedPackage
     from debtool.model.archive import ArchiveDefinition
     from debtool.model.target import Target
+    from debtool.stack.assemble import Wheels
     from debtool.stack.make import Watcher
     from debtool.stack.plan import Plan, PlannedPackage
     from debtool.stack.project import Project
@@ -154,21 +156,51 @@ def _definition(request: Request) -> ArchiveDefinition:
     return definition
 
 
-def plan_release(request: Request, watcher: Watcher, *, archive: Archive | None = None) -> Plan:
-    """Return what a release would do now. Inputs are fetched into the cache; nothing else is written."""
-    archive = archive or existing_archive(request)
-    drafts = assemble(request, archive, watcher)
+def plan_release(request: Request, watcher: Watcher) -> Plan:
+    """Return what a release would do now. Inputs are fetched into the cache; nothing else is written.
+
+    A release of a plan with refusals does nothing.
+    """
+    archive = existing_archive(request)
+    return _plan(request, archive, audited_wheels(request, watcher))
+
+
+def _plan(request: Request, archive: Archive | None, wheels: Wheels) -> Plan:
+    drafts = assemble(request, archive, wheels)
     history = ArchiveHistory(archive, request.store, request.suite)
-    return plan_packages(drafts, history, request.suite, request.date)
+    plan = plan_packages(drafts, history, request.suite, request.date)
+    project, gate = request.project, wheels.gate
+    return replace(
+        plan,
+        gate=gate,
+        refusals=tuple(refusals(gate, project, request.target)),
+        warnings=tuple(warnings(gate, project)),
+    )
+
+
+def _allowed(request: Request, watcher: Watcher) -> tuple[Archive, Plan]:
+    """Return the archive, made if it does not exist, and the plan of a release that is not refused.
+
+    Raises:
+        FindingsError: The audit refuses a wheel; nothing was written but the cache.
+    """
+    existing_archive(request)  # what is wrong with it is told before anything is fetched
+    wheels = audited_wheels(request, watcher)
+    if refused := refusals(wheels.gate, request.project, request.target):
+        raise FindingsError(*refused)
+    archive = ensure_archive(request)
+    return archive, _plan(request, archive, wheels)
 
 
 def build_release(request: Request, watcher: Watcher) -> tuple[Plan, list[Path]]:
     """Build what a release needs without publishing it; returns the files of the packages that were not published.
 
     The archive is made if it does not exist: its key is part of the keyring package.
+
+    Raises:
+        DebtoolError: What could not be fetched or built, or is refused by the audit.
     """
-    archive = ensure_archive(request)
-    plan = plan_release(request, watcher, archive=archive)
+    _, plan = _allowed(request, watcher)
     return plan, make_packages(plan.of("build"), request.store, jobs=request.jobs, watcher=watcher)
 
 
@@ -178,10 +210,9 @@ def make_release(request: Request, watcher: Watcher) -> Released:
     Nothing that machines see changes before everything is built; a release that changes nothing writes nothing.
 
     Raises:
-        DebtoolError: What could not be fetched, built or published; the suite is as it was.
+        DebtoolError: What could not be fetched, built or published, or is refused by the audit; the suite is as it was.
     """
-    archive = ensure_archive(request)
-    plan = plan_release(request, watcher, archive=archive)
+    archive, plan = _allowed(request, watcher)
     make_packages(plan.of("build"), request.store, jobs=request.jobs, watcher=watcher)
     # With nothing to change, the archive is told of no package: it need not read half a gigabyte to find that out.
     debs = [_deb(package, archive, request.store) for package in plan.packages] if plan.changes else []

@@ -23,6 +23,8 @@ MODELS: Mapping[str, Mapping[str, type[Strict]]] = {
         "`[[artefact]]`": stack.Artefact,
         "`source`": stack.Source,
         "`[wheel.NAME]`": stack.WheelSettings,
+        "`[[exception]]`": stack.AuditException,
+        "`[[rebuild]]`": stack.Rebuild,
         "`[[package]]`": stack.RuntimePackage,
         '`recipe = "patch"`': stack.PatchPackage,
         '`recipe = "tree"`': stack.TreePackage,

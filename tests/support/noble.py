@@ -25,7 +25,7 @@ from debtool.deb.control import Control
 from debtool.deb.writer import write_deb
 from debtool.elf.needs import read_needs
 from debtool.model.errors import OutsideError
-from debtool.stack.assemble import assemble
+from debtool.stack.assemble import assemble, audited_wheels
 from debtool.stack.make import make_packages
 from debtool.stack.onboarding import claim_for
 from debtool.stack.plan import plan_packages
@@ -221,7 +221,7 @@ def released(folder: Path, cache: Path) -> Iterator[NobleRelease]:
             date=stack.timestamp,
         )
         archive = Archive.init(public, archive_config(project.archive_definition(), server.url))
-        drafts = assemble(request, archive, Notes())
+        drafts = assemble(request, archive, audited_wheels(request, Notes()))
         history = ArchiveHistory(archive, noble_store(cache), SUITE)
         plan = plan_packages(drafts, history, SUITE, stack.timestamp)
         debs = make_packages(plan.packages, noble_store(cache), jobs=2, watcher=Notes())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from debtool.deb.control import Control
+from debtool.deb.documents import add_text
 from debtool.stack.draft import Draft, digest
 from debtool.stack.relink import RelinkingSink
 from debtool.wheel.bytecode import BytecodeCompiler, find_interpreter
@@ -22,13 +24,17 @@ if TYPE_CHECKING:
     from debtool.deb.lintian import Trait
     from debtool.deb.payload import Sink
     from debtool.model.stack import WheelSettings
+    from debtool.stack.audit import WheelAudit
     from debtool.stack.draft import Build
     from debtool.stack.facts import WheelFacts
+
+AUDIT_FIELD = "Debtool-Isa-Audit"
+"""The control field that says what the instruction audit came to (a user-defined one, Policy 5.7)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WheelDraft(Draft):
-    """Files: those of the wheel, in the runtime's venv, with bytecode for the target's Python.
+    """Files: those of the wheel, in the runtime's venv, with bytecode for the target's Python; the audit's document.
 
     Attributes:
         wheel: What is known of the wheel.
@@ -37,9 +43,11 @@ class WheelDraft(Draft):
         requested: Whether the stack names the distribution itself.
         bytecode: Whether bytecode is added.
         settings: What the stack says of this wheel.
+        audit: What is known of its instructions, if the stack names a baseline and it has compiled files.
     """
 
     recipe: ClassVar[str] = "wheel"
+    format: ClassVar[int] = 3
 
     wheel: WheelFacts
     relations: Mapping[str, tuple[str, ...]]
@@ -47,6 +55,7 @@ class WheelDraft(Draft):
     requested: bool
     bytecode: bool
     settings: WheelSettings | None = None
+    audit: WheelAudit | None = None
 
     @property
     def weight(self) -> int:
@@ -62,7 +71,20 @@ class WheelDraft(Draft):
             "requested": str(self.requested),
             "bytecode": self.target.python if self.bytecode else "none",
             "settings": digest(self.settings.model_dump_json()) if self.settings else "none",
+            "audit": self._audited_for(),
         }
+
+    def _audited_for(self) -> str:
+        """Return what a user decided of the audit: the baseline and the exceptions that concern this wheel.
+
+        What the rules made of it, and what the emulated gate says, is no input: a rule that is mended must not send
+        every machine 200 MB of unchanged files. The document in a package says what was known when it was built; what
+        is known now decides whether a release goes on (`debtool.stack.refusal`).
+        """
+        if self.audit is None:
+            return "none"
+        exceptions = [one.exception.model_dump_json() for one in self.audit.applied]
+        return f"{self.audit.package.baseline} {digest(*exceptions)}"
 
     def emit(self, sink: Sink, build: Build) -> None:
         """Offer the wheel's files."""
@@ -84,11 +106,14 @@ class WheelDraft(Draft):
                 exclude=self.settings.exclude if self.settings else (),
             )
             payload.emit(sink)
+        if self.audit is not None:
+            text = json.dumps(self.audit.document(), indent=1) + "\n"
+            add_text(sink, f"/usr/share/doc/{self.name}/isa-audit.json", text)
 
     def traits(self) -> frozenset[Trait]:
         """Return what the wheel holds that lintian must be told about."""
         with open_wheel(self.wheel.path) as wheel:
-            return traits(wheel, bytecode=self.bytecode)
+            return traits(wheel, bytecode=self.bytecode) | ({"audited"} if self.audit else frozenset())
 
     def control(self, build: Build, contents: Contents) -> Control:  # noqa: ARG002
         """Return the control information."""
@@ -103,6 +128,8 @@ class WheelDraft(Draft):
                 Description=description(wheel),
             )
             fields["Homepage"] = homepage(wheel) or self.stack.homepage
+        if self.audit is not None:
+            fields[AUDIT_FIELD] = self.audit.field
         return Control(fields)
 
     def copyright_text(self) -> str:

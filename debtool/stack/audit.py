@@ -1,0 +1,341 @@
+"""The gate of a release: every wheel's instructions held against the stack's baseline and its exceptions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from debtool.audit.baselines import find_baseline
+from debtool.audit.findings import SAFE, Kind, Level
+from debtool.audit.gate import kept_verdict
+from debtool.audit.rules import load_rules, matcher
+from debtool.audit.static import audit_paths
+from debtool.audit.summary import document, title
+from debtool.model.definition import find_line
+from debtool.model.errors import DebtoolError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from packaging.version import Version
+
+    from debtool.audit.baselines import Baseline
+    from debtool.audit.findings import Finding, PackageAudit
+    from debtool.audit.gate import ProbeResult, Verdict
+    from debtool.model.stack import AuditException
+    from debtool.model.target import Target
+    from debtool.stack.facts import WheelFacts
+    from debtool.stack.make import Watcher
+    from debtool.stack.project import Project
+
+_T = TypeVar("_T")
+
+
+class Standing(StrEnum):
+    """What a release says of a wheel's instructions, the best first."""
+
+    FREE = "free"
+    """Contains none that the baseline lacks."""
+    DISPATCH_SAFE = "dispatch-safe"
+    """Contains some, and never executes them on the baseline."""
+    EXCEPTED = "excepted"
+    """May execute some, and the stack says why that is right."""
+    REFUSED = "refused"
+    """May execute some, or failed when it was run."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFinding:
+    """A finding and where it is.
+
+    Attributes:
+        file: The ELF file's path in the wheel.
+        finding: What was found.
+    """
+
+    file: str
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """An exception of the stack, and what of one wheel it covers.
+
+    Attributes:
+        number: Which of the stack's exceptions, counted from 0.
+        exception: What it says.
+        findings: The findings of the static audit that it covers.
+        probes: The probes of the emulated gate whose failure it covers.
+    """
+
+    number: int
+    exception: AuditException
+    findings: tuple[FileFinding, ...] = ()
+    probes: tuple[ProbeResult, ...] = ()
+
+    @property
+    def covers(self) -> bool:
+        """Whether there is anything for it to cover."""
+        return bool(self.findings or self.probes)
+
+    def expired(self, today: dt.date) -> bool:
+        """Return whether its last day is over."""
+        return today > self.exception.expires
+
+
+@dataclass(frozen=True, slots=True)
+class WheelAudit:
+    """What is known of one wheel's instructions.
+
+    Attributes:
+        name: The distribution.
+        version: Its version.
+        path: The wheel.
+        package: The static audit.
+        verdict: What running it on the emulated baseline showed; None if it was not run.
+        applied: The stack's exceptions that concern the wheel, each with what it covers; each finding and each failed
+            probe is covered by the first that is not expired, else by the first at all.
+        findings: What may be executed on the baseline and no exception covers.
+        probes: The failed probes that no exception covers.
+        missing: Whether the stack wants a verdict and there is none.
+        today: The day that it was judged on.
+    """
+
+    name: str
+    version: Version
+    path: Path
+    package: PackageAudit
+    today: dt.date
+    verdict: Verdict | None = None
+    applied: tuple[Applied, ...] = ()
+    findings: tuple[FileFinding, ...] = ()
+    probes: tuple[ProbeResult, ...] = ()
+    missing: bool = False
+
+    @property
+    def expired(self) -> tuple[Applied, ...]:
+        """The exceptions that would cover something, were they not expired."""
+        return tuple(one for one in self.applied if one.covers and one.expired(self.today))
+
+    @property
+    def standing(self) -> Standing:
+        """What a release says of it."""
+        if self.findings or self.probes or self.missing or self.expired:
+            return Standing.REFUSED
+        if any(one.covers for one in self.applied):
+            return Standing.EXCEPTED
+        return Standing.FREE if self.package.level is Level.FREE else Standing.DISPATCH_SAFE
+
+    @property
+    def field(self) -> str:
+        """The package's control field: the baseline, the standing, and whether it was run emulated."""
+        words = [self.package.baseline, str(self.standing), *(["emulated"] if self.verdict else [])]
+        return " ".join(words)
+
+    def document(self) -> dict[str, Any]:
+        """Return what the package carries: the audit, the stack's exceptions and what they cover."""
+        # The wheel's name, not its path: the same wheel gives the same document on every machine.
+        told = replace(self.package, subject=self.path.name)
+        return {
+            **document(told, load_rules()),
+            "standing": str(self.standing),
+            "exceptions": [
+                {
+                    **one.exception.model_dump(mode="json", exclude={"wheel", "targets"}),
+                    "covers": [title(found.finding) for found in one.findings] + [probe.name for probe in one.probes],
+                }
+                for one in self.applied
+            ],
+            "emulated": {
+                "cpu": self.verdict.cpu,
+                "emulator": self.verdict.emulator,
+                "probes": len(self.verdict.results),
+                "failed": [probe.name for probe in self.verdict.findings],
+            }
+            if self.verdict
+            else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The wheels of a release, audited.
+
+    Attributes:
+        baseline: The CPU.
+        wheels: Those with compiled files, by distribution.
+        unused: The numbers of the stack's exceptions, counted from 0, that are for this target and cover nothing.
+    """
+
+    baseline: Baseline
+    wheels: dict[str, WheelAudit] = field(default_factory=dict)
+    unused: tuple[int, ...] = ()
+
+    def of(self, standing: Standing) -> list[WheelAudit]:
+        """Return the wheels with ``standing``."""
+        return [wheel for wheel in self.wheels.values() if wheel.standing is standing]
+
+
+def stack_baseline(project: Project) -> Baseline | None:
+    """Return the baseline that the stack names, None if it names none.
+
+    Raises:
+        InputError: There is no such baseline.
+    """
+    name = project.stack.baseline
+    return None if name is None else known_baseline(project, name, ("baseline",))
+
+
+def known_baseline(project: Project, name: str, key: tuple[str | int, ...]) -> Baseline:
+    """Return the baseline called ``name`` by ``key`` of the stack's file; raises ``InputError`` if there is none."""
+    try:
+        return find_baseline(name)
+    except DebtoolError as error:
+        lines = project.file.read_text(encoding="utf-8").splitlines()
+        place = {"file": project.file, "line": find_line(lines, key), "field": str(key[-1]), "rule": "docs/stack.md"}
+        raise InputError(*(replace(issue, **place) for issue in error.issues)) from None  # type: ignore[arg-type]
+
+
+def audit_wheels(
+    project: Project,
+    target: Target,
+    wheels: Iterable[WheelFacts],
+    *,
+    cache: Path,
+    jobs: int,
+    watcher: Watcher,
+    today: dt.date | None = None,
+) -> Gate | None:
+    """Audit the compiled ones of ``wheels`` for the stack's baseline; None if the stack names none.
+
+    What was audited before is remembered by the wheel's hash: nothing of the wheel is read again. The emulated gate's
+    verdicts are looked up, nothing is run.
+
+    Args:
+        project: The stack.
+        target: The system that the release is for.
+        wheels: All of its wheels.
+        cache: debtool's cache.
+        jobs: How many processes read instructions.
+        watcher: Told of what is audited.
+        today: The day that exceptions are judged on, by default this one (UTC).
+
+    Raises:
+        InputError: The stack's baseline is not known, or a wheel is damaged.
+    """
+    baseline = stack_baseline(project)
+    if baseline is None:
+        return None
+    compiled = [wheel for wheel in wheels if wheel.elf]
+    audits = audit_paths(
+        [wheel.path for wheel in compiled],
+        baseline,
+        load_rules(),
+        cache=cache,
+        jobs=jobs,
+        progress=_Progress(watcher),
+        hashes={wheel.path: wheel.sha256 for wheel in compiled},
+    )
+    today = today or dt.datetime.now(dt.UTC).date()
+    exceptions = project.stack.exception
+    required = project.stack.emulate == "required" and baseline.qemu is not None
+    judged = {}
+    for wheel, audit in zip(compiled, audits, strict=True):
+        concerning = [
+            (number, one)
+            for number, one in enumerate(exceptions)
+            if one.concerns(wheel.name, wheel.version, target.name)
+        ]
+        verdict = kept_verdict(cache, wheel.sha256, baseline)
+        judged[str(wheel.name)] = judge(wheel, audit, verdict, concerning, today=today, required=required)
+    used = {one.number for wheel in judged.values() for one in wheel.applied if one.covers}
+    meant = [number for number, one in enumerate(exceptions) if not one.targets or target.name in one.targets]
+    return Gate(baseline, judged, tuple(number for number in meant if number not in used))
+
+
+def judge(
+    wheel: WheelFacts,
+    audit: PackageAudit,
+    verdict: Verdict | None,
+    exceptions: Sequence[tuple[int, AuditException]],
+    *,
+    today: dt.date,
+    required: bool = False,
+) -> WheelAudit:
+    """Return what the audit and the verdict of ``wheel`` come to with the ``exceptions`` that concern it.
+
+    Args:
+        wheel: The wheel.
+        audit: Its static audit.
+        verdict: The emulated gate's verdict, if it is known.
+        exceptions: The stack's exceptions that concern it, with their numbers.
+        today: The day that they are judged on.
+        required: Whether it is refused without a verdict.
+    """
+    found = [
+        FileFinding(file.path, finding) for file in audit.files for finding in file.findings if finding.kind not in SAFE
+    ]
+    kinds = {one.finding.symbol: one.finding.kind for one in found if one.finding.symbol}
+    probes: Sequence[ProbeResult] = verdict.findings if verdict else ()
+    # One that still counts comes before one that is expired, so that renewing means adding or changing, as one likes.
+    ordered = sorted(exceptions, key=lambda pair: (today > pair[1].expires, pair[0]))
+    applied = []
+    for number, exception in ordered:
+        covered, found = _parted(found, partial(_covers, exception))
+        passed, probes = _parted(probes, partial(_covers_probe, exception, kinds))
+        applied.append(Applied(number, exception, tuple(covered), tuple(passed)))
+    return WheelAudit(
+        str(wheel.name),
+        wheel.version,
+        wheel.path,
+        audit,
+        today,
+        verdict,
+        tuple(sorted(applied, key=lambda one: one.number)),
+        tuple(found),
+        tuple(probes),
+        missing=required and verdict is None,
+    )
+
+
+def _covers(exception: AuditException, found: FileFinding) -> bool:
+    kind = not exception.kinds or found.finding.kind in exception.kinds
+    return kind and bool(matcher(exception.functions).match(title(found.finding)))
+
+
+def _covers_probe(exception: AuditException, kinds: Mapping[str, Kind], probe: ProbeResult) -> bool:
+    """Return whether ``exception`` covers what a probe failed with; ``kinds`` has the class of each found symbol.
+
+    A probe that executed an instruction failed by that function. One that failed otherwise has no function to name.
+    """
+    if probe.fault is None:
+        return exception.functions == ("*",) and not exception.kinds
+    symbol = probe.fault.symbol.partition("+")[0]
+    kind = not exception.kinds or kinds.get(symbol, Kind.UNGUARDED) in exception.kinds
+    return kind and bool(matcher(exception.functions).match(probe.fault.name or symbol))
+
+
+def _parted(items: Iterable[_T], wanted: Callable[[_T], bool]) -> tuple[list[_T], list[_T]]:
+    """Return the ``wanted`` ones of ``items``, and the others."""
+    parts: tuple[list[_T], list[_T]] = ([], [])
+    for item in items:
+        parts[not wanted(item)].append(item)
+    return parts
+
+
+class _Progress:
+    """Begins a stage only if something is audited: a release of known wheels says nothing."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._begun = False
+
+    def __call__(self, what: str, _done: int, _total: int) -> None:
+        if not self._begun:
+            self._watcher.stage("audit", None)
+            self._begun = True
+        self._watcher.step(what)
