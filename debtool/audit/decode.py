@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from iced_x86 import Code, CpuidFeature, Decoder, FlowControl, Formatter, FormatterSyntax, Instruction, Mnemonic
+from iced_x86 import Code, CpuidFeature, Decoder, FlowControl, Formatter, FormatterSyntax, Instruction, Mnemonic, Register
 
 from debtool.audit.findings import Feature
 
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from debtool.audit.baselines import Baseline
     from debtool.audit.image import Function
 
-_INVALID, _JUMP, _BRANCH, _LEA, _ASKS, _BEYOND = range(1, 7)
+_INVALID, _BRANCH, _LEA, _ASKS, _BEYOND = range(1, 6)
 """What an instruction is, 0 for nothing of interest; from _BEYOND on, the number of what is lacking."""
+
+_BATCH: Final = 2**16
+"""Instructions that are looked at together: what bounds the memory for code in which no function is known."""
 
 _PADDING: Final = re.compile(
     rb"""(?: [\x00\x90\xcc]
@@ -57,8 +61,9 @@ class Range:
     """Code to be decoded, whole functions.
 
     Attributes:
-        code: Its bytes.
-        address: Where they are loaded.
+        address: Where it is loaded.
+        size: Its bytes.
+        offset: Where they are in the file.
         starts: Where functions start in it, ascending.
         ends: The address behind each.
         bits: 64 or 32.
@@ -66,8 +71,9 @@ class Range:
         got: What 32-bit position-independent code counts addresses from, 0 if unknown.
     """
 
-    code: bytes
     address: int
+    size: int
+    offset: int
     starts: array[int]
     ends: array[int]
     bits: int
@@ -157,88 +163,101 @@ _ENDS = frozenset({
 })  # fmt: skip
 """After these a function does not go on in the next one; a call at a function's end is one that does not return."""
 
-_XGETBV = frozenset({Mnemonic.XGETBV, Mnemonic.CPUID})
+
+def decode(work: Range, code: bytes, baseline: Baseline) -> Decoded:
+    """Decode every function in ``work``, whose bytes are ``code``, and what is between them, each from its start."""
+    return _Decoding(work, code, baseline).run()
 
 
-def decode(work: Range, baseline: Baseline) -> Decoded:
-    """Decode every function in ``work``, and what is between them, each from its start."""
-    table = _table(baseline)
-    decoded = Decoded()
-    edges: set[int] = set()
-    taken: set[int] = set()
-    low, high = work.text
-    base, code, starts, ends = work.address, work.code, work.starts, work.ends
-    limit = base + len(code)
-    covered = base
-    for row in range(len(starts) + 1):
-        start = starts[row] if row < len(starts) else limit
-        if covered < start:
-            begin = covered + _padding(code, covered - base, start - base)
-            if begin < start:
-                decoded.pieces.extend((begin, start))
-                _decode(work, table, decoded, edges, taken, begin, start)
-        if row < len(starts):
-            covered = ends[row]
-            _decode(work, table, decoded, edges, taken, start, covered)
-    decoded.taken.extend(sorted(address for address in taken if low <= address < high))
-    return decoded
+class _Decoding:
+    """One range, while it is decoded."""
 
+    def __init__(self, work: Range, code: bytes, baseline: Baseline) -> None:
+        self.work = work
+        self.code = code
+        self.table = _table(baseline)
+        self.decoded = Decoded()
+        self.taken: set[int] = set()
+        self.falling: int | None = None  # the function whose last instruction goes on to the next one
 
-def _padding(code: bytes, start: int, end: int) -> int:
-    match = _PADDING.match(code, start, end)
-    return match.end() - start if match else 0
+    def run(self) -> Decoded:
+        work = self.work
+        limit = work.address + len(self.code)
+        covered = work.address
+        for start, end in (*zip(work.starts, work.ends, strict=True), (limit, limit)):
+            if covered < start:
+                begin = covered + self._padding(covered, start)
+                if begin < start:
+                    self.decoded.pieces.extend((begin, start))
+                    self._function(begin, start, named=False)
+            if start < limit:
+                self._function(start, end, named=True)
+            covered = end
+        low, high = work.text
+        self.decoded.taken.extend(sorted(address for address in self.taken if low <= address < high))
+        return self.decoded
 
+    def _padding(self, start: int, end: int) -> int:
+        """Return how many bytes of padding there are at ``start``."""
+        base = self.work.address
+        match = _PADDING.match(self.code, start - base, end - base)
+        return match.end() + base - start if match else 0
 
-def _decode(
-    work: Range, table: _Table, decoded: Decoded, edges: set[int], taken: set[int], start: int, end: int
-) -> None:
-    """Decode one function."""
-    kinds = table.kinds
-    instructions = list(Decoder(work.bits, work.code[start - work.address : end - work.address], ip=start))
-    if not instructions:
-        return
-    decoded.instructions += len(instructions)
-    edges.clear()
-    found: Found | None = None
-    for instruction in [one for one in instructions if kinds[one.code]]:
-        kind = kinds[instruction.code]
-        if kind == _BRANCH:
-            target = instruction.near_branch_target
-            if not start <= target < end and target:
-                edges.add(target)
-        elif kind == _LEA:
-            if instruction.is_ip_rel_memory_operand:
-                taken.add(instruction.memory_displacement)
-            elif work.got:
-                taken.add((instruction.memory_displacement + work.got) & 0xFFFFFFFF)
-        else:
-            if found is None:
-                found = decoded.found.setdefault(start, Found())
-            if kind == _INVALID:
-                found.invalid += instruction.len
-            elif kind == _ASKS:
-                found.asks_cpu = True
-            else:
-                _count(found, table.lacking[kind - _BEYOND], instruction, work)
-    if instructions[-1].flow_control not in _ENDS and kinds[instructions[-1].code] != _INVALID:
-        edges.add(end)
-    for target in edges:
-        decoded.edges.append(start)
-        decoded.edges.append(target)
-    if found is not None:
-        decoded.undecoded += found.invalid
+    def _function(self, start: int, end: int, *, named: bool) -> None:
+        """Decode from ``start`` to ``end``."""
+        base, kinds, decoded = self.work.address, self.table.kinds, self.decoded
+        edges: set[int] = set()
+        if self.falling is not None:
+            decoded.edges.extend((self.falling, start))
+            self.falling = None
+        found: Found | None = None
+        last: Instruction | None = None
+        decoder = Decoder(self.work.bits, self.code[start - base : end - base], ip=start)
+        # A batch is most often the whole function: a list of instructions is made much faster than a loop goes.
+        while instructions := list(islice(decoder, _BATCH)):
+            last = instructions[-1]
+            decoded.instructions += len(instructions)
+            for instruction in [one for one in instructions if kinds[one.code]]:
+                kind = kinds[instruction.code]
+                if kind == _BRANCH:
+                    target = instruction.near_branch_target
+                    if not start <= target < end or (not named and instruction.flow_control == FlowControl.CALL):
+                        edges.add(target)
+                elif kind == _LEA:
+                    self._take(instruction)
+                else:
+                    if found is None:
+                        found = decoded.found.setdefault(start, Found())
+                    self._note(found, kind, instruction)
+        if last is not None and last.flow_control not in _ENDS and kinds[last.code] != _INVALID:
+            self.falling = start
+        for target in edges:
+            decoded.edges.extend((start, target))
 
+    def _take(self, instruction: Instruction) -> None:
+        """Note an address that ``lea`` computes."""
+        if instruction.is_ip_rel_memory_operand:
+            self.taken.add(instruction.memory_displacement)
+        elif self.work.got and instruction.memory_base != Register.NONE:
+            self.taken.add((instruction.memory_displacement + self.work.got) & 0xFFFFFFFF)
 
-def _count(found: Found, lack: tuple[str, bool], instruction: Instruction, work: Range) -> None:
-    name, silent = lack
-    held = found.features.get(name)
-    if held is None:
-        place = instruction.ip - work.address
-        code = work.code[place : place + instruction.len].hex()
-        found.features[name] = Feature(name, 1, instruction.ip, code, Formatter(FormatterSyntax.INTEL).format(instruction))
+    def _note(self, found: Found, kind: int, instruction: Instruction) -> None:
+        if kind == _INVALID:
+            found.invalid += instruction.len
+            self.decoded.undecoded += instruction.len
+            return
+        if kind == _ASKS or instruction.mnemonic == Mnemonic.XGETBV:
+            found.asks_cpu = True
+        if kind < _BEYOND:
+            return
+        name, silent = self.table.lacking[kind - _BEYOND]
+        held = found.features.get(name)
+        if held is not None:
+            found.features[name] = replace(held, count=held.count + 1)
+            return
+        place = instruction.ip - self.work.address
+        text = Formatter(FormatterSyntax.INTEL).format(instruction)
+        code = self.code[place : place + instruction.len].hex()
+        found.features[name] = Feature(name, 1, instruction.ip, code, text)
         if silent:
             found.silent.add(name)
-        if instruction.mnemonic in _XGETBV:
-            found.asks_cpu = True
-    else:
-        found.features[name] = Feature(name, held.count + 1, held.address, held.code, held.text)

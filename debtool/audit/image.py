@@ -179,7 +179,8 @@ class Image:
         functions: Its functions.
         symbols: Where their names came from: ``symtab``, ``dynsym`` or ``none``.
         entries: By the start of a function, a mask of why it can be entered from outside (see `ENTRY_KINDS`).
-        stubs: The functions that stubs of the procedure linkage table lead to, by the stubs' addresses.
+        stubs: The functions that stubs of the procedure linkage table lead to, by the stubs' addresses; 0 where that
+            is in another file.
         slots: The functions that slots of the global offset table lead to, by the slots' addresses.
         got: What 32-bit position-independent code counts addresses from, 0 if there is none.
     """
@@ -216,6 +217,7 @@ class Image:
         if not self.sections:
             raise NotAudited("no code")
         self._places = [section.address for section in self.sections]
+        self._ends = [section.end for section in self.sections]
         self.functions = FunctionTable(self.layout, self.sections)
         self.symbols = "none"
         self.entries: dict[int, int] = {}
@@ -229,14 +231,11 @@ class Image:
     def section_of(self, address: int) -> Section | None:
         """Return the executable section that ``address`` is in."""
         number = bisect_right(self._places, address) - 1
-        if number < 0 or address >= self.sections[number].end:
-            return None
-        return self.sections[number]
+        return self.sections[number] if number >= 0 and address < self._ends[number] else None
 
-    def code(self, section: Section, start: int, end: int) -> bytes:
-        """Return the code from ``start`` to ``end`` of an executable section; an object's, as if it were linked."""
-        place = section.offset + start - section.address
-        return self.layout.mapping[place : place + end - start]
+    def code(self, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes of code at a place in the file."""
+        return self.layout.mapping[offset : offset + size]
 
     # --- functions --------------------------------------------------------------------------------------------------
 
@@ -304,11 +303,11 @@ class Image:
             if kind == _OBJECT:
                 mark |= _DATA
             elif kind == _GNU_IFUNC:
-                self._enter(value, IFUNC)
+                self.enter(value, IFUNC)
             if exporting and binding and other & 3 in _VISIBLE:
                 mark |= _EXPORTED_MARK
                 if kind != _OBJECT:
-                    self._enter(value, EXPORTED)
+                    self.enter(value, EXPORTED)
             if not binding and unit and value not in units:
                 units[value] = unit
             row = (_STRENGTH.get(binding, 3), -size, names + name, mark)
@@ -354,13 +353,14 @@ class Image:
 
     # --- entries ----------------------------------------------------------------------------------------------------
 
-    def _enter(self, address: int, kind: int) -> None:
+    def enter(self, address: int, kind: int) -> None:
+        """Note one more reason why ``address`` can be entered."""
         self.entries[address] = self.entries.get(address, 0) | kind
 
     def _find_entries(self) -> None:
         layout = self.layout
         if layout.entry and layout.kind != ET_REL:
-            self._enter(layout.entry, EXPORTED)
+            self.enter(layout.entry, EXPORTED)
         tables = self._tables()
         arrays = [table for table in tables if table.kind in (SHT_INIT_ARRAY, SHT_PREINIT_ARRAY)]
         relocated: set[int] = set()
@@ -371,12 +371,10 @@ class Image:
         for table in arrays:
             for address in range(table.address, table.address + table.size // size * size, size):
                 if address not in relocated:
-                    self._enter(layout.word(address), INIT)
+                    self.enter(layout.word(address), INIT)
         if layout.kind == ET_EXEC:
             self._find_pointers()
-        starts = self.functions
-        self.entries = {address: mask for address, mask in self.entries.items() if self.section_of(address)}
-        del starts
+        self.entries = {address: mask for address, mask in self.entries.items() if self.section_of(address) is not None}
 
     def _tables(self) -> list[Section]:
         """Return the tables of relocations and of functions that are called first."""
@@ -411,7 +409,7 @@ class Image:
                 if initial.address <= place < initial.address + initial.size:
                     entry = INIT
                     relocated.add(place)
-            self._enter(target, entry)
+            self.enter(target, entry)
 
     def _find_pointers(self) -> None:
         """In a program that is not relocated, a word of data that is a function's address is its address taken."""
@@ -424,22 +422,21 @@ class Image:
             data = self.layout.mapping[section.offset : section.offset + section.size]
             words.frombytes(data[: len(data) // words.itemsize * words.itemsize])
             for address in starts.intersection(words):
-                self._enter(address, ADDRESS)
+                self.enter(address, ADDRESS)
 
     def _find_stubs(self) -> Iterator[tuple[int, int]]:
         for section in self.sections:
             if not section.name.startswith(".plt"):
                 continue
             step = section.step or 16
-            for match in _JUMP_THROUGH.finditer(self.code(section, section.address, section.end)):
+            for match in _JUMP_THROUGH.finditer(self.code(section.offset, section.size)):
                 (distance,) = struct.unpack("<i", match[2])
                 after = section.address + match.end()
                 if match[1] == b"\xa3":
                     slot = self.got + distance
                 else:
                     slot = after + distance if self.bits == 64 else distance & 0xFFFFFFFF  # noqa: PLR2004
-                if slot in self.slots:
-                    yield section.address + match.start() // step * step, self.slots[slot]
+                yield section.address + match.start() // step * step, self.slots.get(slot, 0)
 
 
 def _within(ranges: tuple[array[int], array[int]], address: int) -> bool:

@@ -1,26 +1,54 @@
-"""The static audit: every instruction of every ELF file of a package, held against a baseline."""
+"""The static audit: every instruction of every ELF file of a package, held against a baseline.
+
+Small files go to worker processes in batches. Of a large one this process finds the functions, and workers decode
+ranges of it.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from bisect import bisect_left
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from debtool.audit.calls import CallGraph
+from debtool.audit.cache import AuditCache
 from debtool.audit.classify import classify
-from debtool.audit.decode import Decoded, Range, Use, decode
+from debtool.audit.decode import decode
+from debtool.audit.examine import examine
 from debtool.audit.findings import FileAudit, PackageAudit
-from debtool.audit.image import Image, NotAudited
-from debtool.audit.subjects import distribution_of, members
+from debtool.audit.image import Image
+from debtool.audit.layout import ET_REL, NotAudited
+from debtool.audit.subjects import Member, distribution_of, is_package, listed, opened, packaged
 from debtool.deb.files import sha256_of
+from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from debtool.audit.baselines import Baseline
+    from debtool.audit.decode import Decoded, Range
     from debtool.audit.rules import Rules
-    from debtool.audit.subjects import Member
+    from debtool.audit.subjects import Copy, Listed
+
+    Progress = Callable[[str, int, int], None]
+
+_LARGE = 48 * 2**20
+"""Bytes of a file whose ranges go to workers; a smaller one is one worker's, whose memory that bounds."""
+
+_BATCH = 8 * 2**20
+"""Bytes of small files that go to a worker together."""
 
 
 def audit_paths(
@@ -29,8 +57,8 @@ def audit_paths(
     rules: Rules,
     *,
     cache: Path,
-    jobs: int,  # noqa: ARG001
-    progress: Callable[[str, int, int], None] | None = None,
+    jobs: int,
+    progress: Progress | None = None,
     hashes: Mapping[Path, str] | None = None,
 ) -> list[PackageAudit]:
     """Audit wheels, packages, folders and ELF files and return one result for each of ``paths``, in their order.
@@ -41,82 +69,280 @@ def audit_paths(
         rules: Which code is known to be guarded.
         cache: debtool's cache; results are kept in its folder ``audit``, by what they depend on.
         jobs: How many processes decode.
-        progress: Is told a path, how many bytes of code are done, and of how many.
+        progress: Is told what was done, how many bytes of ELF files are done, and of how many, from any thread.
         hashes: The SHA-256 of wheels and packages where it is known: what was audited before is not even opened.
 
     Raises:
-        InputError: Some path is no such thing, or damaged.
+        InputError: A path is no such thing, or a wheel or package is damaged; all of them are told.
+        OutsideError: A worker was killed.
     """
-    audits = []
-    for path in paths:
-        distribution = distribution_of(path)
-        files = []
-        for member in members(path, cache / "audit" / "scratch"):
-            files.append(audit_file(member, baseline, rules, distribution))
-            if progress is not None:
-                progress(f"{path.name}:{member.path}", files[-1].code, files[-1].code)
-        whole = "" if path.is_dir() else (hashes or {}).get(path) or sha256_of(path)
-        digest = hashlib.sha256(f"{baseline.digest} {rules.digest}".encode()).hexdigest()
-        audits.append(
-            PackageAudit(str(path), whole, baseline.name, digest, tuple(sorted(files, key=lambda file: file.path)))
+    kept = AuditCache.below(cache, baseline, rules)
+    errors: list[DebtoolError] = []
+    subjects = [_Subject(path, distribution_of(path)) for path in paths]
+    for subject in subjects:
+        try:
+            subject.look_up(kept, (hashes or {}).get(subject.path))
+        except DebtoolError as error:
+            errors.append(error)
+    missing = [subject for subject in subjects if subject.audit is None and not errors]
+    if missing:
+        with _Run(_Auditor(kept, baseline, rules), jobs, progress) as run:
+            errors += run.audit(missing)
+    if errors:
+        outside = any(isinstance(error, OutsideError) for error in errors)
+        raise (OutsideError if outside else InputError)(*(issue for error in errors for issue in error.issues))
+    return [subject.audit or subject.keep(kept) for subject in subjects]
+
+
+@dataclass(slots=True)
+class _Subject:
+    """One path, and what is known of it so far; its hash is empty for a folder."""
+
+    path: Path
+    distribution: str
+    sha256: str = ""
+    audit: PackageAudit | None = None
+    files: list[FileAudit] = field(default_factory=list)
+
+    def look_up(self, kept: AuditCache, sha256: str | None) -> None:
+        if self.path.is_dir():
+            return
+        if not self.path.is_file():
+            raise InputError(Issue("there is no such file", fix="check the path", file=self.path))
+        self.sha256 = sha256 or sha256_of(self.path)
+        self.audit = kept.package(self.path, self.sha256, self.distribution)
+
+    def keep(self, kept: AuditCache) -> PackageAudit:
+        audit = kept.joined(self.path, self.sha256, tuple(self.files))
+        if self.sha256:
+            kept.keep_package(audit, self.distribution)
+        return audit
+
+
+@dataclass(frozen=True)
+class _Auditor:
+    """Audits one file; workers and their parent each have one."""
+
+    kept: AuditCache
+    baseline: Baseline
+    rules: Rules
+
+    def audit(
+        self, member: Member, distribution: str, decoded: Callable[[Iterable[Range]], Iterable[Decoded]] | None = None
+    ) -> FileAudit:
+        """Return the audit of ``member``; ``decoded`` decodes ranges elsewhere."""
+        found = self.kept.file(member.path, member.sha256, distribution)
+        if found is not None:
+            return found
+        try:
+            with Image(member.file) as image:
+                found = self._examined(image, member, distribution, decoded)
+        except NotAudited as reason:
+            found = FileAudit(member.path, member.sha256, member.size, note=str(reason))
+        self.kept.keep_file(found, distribution)
+        return found
+
+    def _examined(
+        self,
+        image: Image,
+        member: Member,
+        distribution: str,
+        decoded: Callable[[Iterable[Range]], Iterable[Decoded]] | None,
+    ) -> FileAudit:
+        def here(ranges: Iterable[Range]) -> Iterator[Decoded]:
+            return (decode(work, image.code(work.offset, work.size), self.baseline) for work in ranges)
+
+        # Code of an object is not in its file as it will be: relocations are applied to it first.
+        examined = examine(image, decoded if decoded and image.layout.kind != ET_REL else here)
+        findings = classify(
+            examined.uses, examined.graph, image.functions, self.rules, path=member.path, distribution=distribution
         )
-    return audits
+        return FileAudit(
+            path=member.path,
+            sha256=member.sha256,
+            size=member.size,
+            code=sum(section.size for section in image.sections),
+            instructions=examined.instructions,
+            functions=len(image.functions),
+            symbols=image.symbols,
+            undecoded=examined.undecoded,
+            findings=findings,
+        )
 
 
-def audit_file(member: Member, baseline: Baseline, rules: Rules, distribution: str) -> FileAudit:
-    """Audit one ELF file; what cannot be audited has a note that says why."""
-    size = member.file.stat().st_size
+class _Run:
+    """Workers, and a thread for what is large."""
+
+    def __init__(self, auditor: _Auditor, jobs: int, progress: Progress | None) -> None:
+        self._auditor = auditor
+        self._jobs = jobs
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._done = self._total = 0
+        # Spawned, not forked: this process has threads, and a forked copy of a held lock never opens.
+        context = multiprocessing.get_context("spawn")
+        self._workers = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(auditor,))
+        self._thread = ThreadPoolExecutor(1)
+        # Copies of a package's files that wait for a worker.
+        self._copies = threading.BoundedSemaphore(jobs + 1)
+
+    def __enter__(self) -> Self:
+        # Workers start with interruptions held back, until they ignore them; the thread never gets any.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            for _ in range(self._jobs):
+                self._workers.submit(os.getpid)
+            self._thread.submit(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            # A worker that raised in the middle of anything could hang in a lock; killed, it leaves nothing behind.
+            for child in multiprocessing.active_children():
+                child.kill()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._workers.shutdown(wait=True, cancel_futures=True)
+
+    def audit(self, subjects: Sequence[_Subject]) -> list[DebtoolError]:
+        """Audit ``subjects`` into their lists of files, and return what went wrong."""
+        errors: list[DebtoolError] = []
+        pending: dict[Future[list[FileAudit]], _Subject] = {}
+        try:
+            batches = self._begin(subjects, pending, errors)
+            large = len(pending)
+            while pending or batches:
+                # A few wait for each worker, not all: ranges of large files stand in the same queue.
+                while batches and len(pending) < large + 2 * self._jobs:
+                    subject, names = batches.popleft()
+                    task = self._workers.submit(_audit_batch, subject.path, names, subject.distribution)
+                    pending[task] = subject
+                for task in wait(pending, return_when=FIRST_COMPLETED).done:
+                    subject = pending.pop(task)
+                    with _collecting(errors):
+                        subject.files += task.result()
+                        self._advance(str(subject.path), sum(file.size for file in task.result() if file.size < _LARGE))
+        except BrokenProcessPool:
+            fix = "look for an out-of-memory kill (dmesg), and try fewer --jobs"
+            raise OutsideError(Issue("an audit process was killed", fix=fix)) from None
+        return errors
+
+    def _begin(
+        self, subjects: Sequence[_Subject], pending: dict[Future[list[FileAudit]], _Subject], errors: list[DebtoolError]
+    ) -> deque[tuple[_Subject, list[str]]]:
+        """Begin what is large, into ``pending``; return what is small in batches, the largest first."""
+        looked: list[tuple[_Subject, Future[list[Listed]]]] = []
+        for subject in subjects:
+            if is_package(subject.path):
+                pending[self._thread.submit(self._audit_package, subject)] = subject
+            else:
+                looked.append((subject, self._workers.submit(listed, subject.path)))
+        batches: list[tuple[int, _Subject, list[str]]] = []
+        large: list[tuple[int, _Subject, str]] = []
+        for subject, task in looked:
+            with _collecting(errors):
+                found = task.result()
+                self._advance(str(subject.path), 0, sum(one.size for one in found))
+                large += [(one.size, subject, one.path) for one in found if one.size >= _LARGE]
+                batches += [(size, subject, names) for size, names in _batches(found)]
+        for _, subject, name in sorted(large, key=itemgetter(0), reverse=True):
+            pending[self._thread.submit(self._audit_large, subject, name)] = subject
+        return deque((subject, names) for _, subject, names in sorted(batches, key=itemgetter(0), reverse=True))
+
+    def _audit_large(self, subject: _Subject, name: str) -> list[FileAudit]:
+        """Audit one large file of a subject."""
+        with opened(subject.path, [name], self._auditor.kept.scratch) as members:
+            return [self._divided(member, subject.distribution) for member in members]
+
+    def _audit_package(self, subject: _Subject) -> list[FileAudit]:
+        """Audit a Debian package, whose files pass once."""
+        audits: list[FileAudit] = []
+        tasks: list[Future[FileAudit]] = []
+        for path, copy in packaged(subject.path, self._auditor.kept.scratch):
+            self._advance(str(subject.path), 0, copy.size)
+            member = Member(path, copy.path, copy.size, copy.sha256)
+            if copy.size >= _LARGE:
+                with copy:
+                    audits.append(self._divided(member, subject.distribution))
+            else:
+                self._copies.acquire()
+                tasks.append(self._workers.submit(_audit_member, member, subject.distribution))
+                tasks[-1].add_done_callback(partial(self._let_go, copy))
+        return [*audits, *(task.result() for task in tasks)]
+
+    def _let_go(self, copy: Copy, _: object) -> None:
+        copy.close()
+        self._copies.release()
+
+    def _divided(self, member: Member, distribution: str) -> FileAudit:
+        """Audit a file whose ranges workers decode."""
+
+        def decoded(ranges: Iterable[Range]) -> Iterator[Decoded]:
+            works = list(ranges)
+            left = member.size
+            for task in as_completed([self._workers.submit(_decode, str(member.file), work) for work in works]):
+                yield task.result()
+                self._advance(member.path, member.size // len(works))
+                left -= member.size // len(works)
+            self._advance(member.path, left)
+
+        return self._auditor.audit(member, distribution, decoded)
+
+    def _advance(self, what: str, done: int, more: int = 0) -> None:
+        with self._lock:
+            self._done += done
+            self._total += more
+            if self._progress is not None:
+                self._progress(what, self._done, self._total)
+
+
+def _batches(found: Sequence[Listed]) -> Iterator[tuple[int, list[str]]]:
+    """Yield bytes and paths of small files that one worker should take together."""
+    size, names = 0, list[str]()
+    for one in found:
+        if one.size < _LARGE:
+            size += one.size
+            names.append(one.path)
+            if size >= _BATCH:
+                yield size, names
+                size, names = 0, []
+    if names:
+        yield size, names
+
+
+@contextmanager
+def _collecting(errors: list[DebtoolError]) -> Iterator[None]:
     try:
-        with Image(member.file) as image:
-            return _audit(image, member, size, baseline, rules, distribution)
-    except NotAudited as reason:
-        return FileAudit(member.path, member.sha256, size, note=str(reason))
+        yield
+    except DebtoolError as error:
+        errors.append(error)
 
 
-def _audit(
-    image: Image, member: Member, size: int, baseline: Baseline, rules: Rules, distribution: str
-) -> FileAudit:
-    table = image.functions
-    text = (image.sections[0].address, image.sections[-1].end)
-    results: list[Decoded] = []
-    for section in image.sections:
-        first, last = bisect_left(table.starts, section.address), bisect_left(table.starts, section.end)
-        code = image.code(section, section.address, section.end)
-        starts, ends = table.starts[first:last], table.ends[first:last]
-        results.append(decode(Range(code, section.address, starts, ends, image.bits, text, image.got), baseline))
-    pieces = [pair for result in results for pair in zip(result.pieces[::2], result.pieces[1::2], strict=True)]
-    table.insert(pieces)
-    edges = []
-    for result in results:
-        for caller, target in zip(result.edges[::2], result.edges[1::2], strict=True):
-            callee = table.containing(image.stubs.get(target, target))
-            if callee is not None and callee != caller:
-                edges.append((caller, callee))
-        for address in result.taken:
-            if table.containing(address) == address:
-                image.entries[address] = image.entries.get(address, 0) | 8
-    uses = [
-        Use(
-            table[start],
-            tuple(sorted(found.features.values(), key=lambda feature: (-feature.count, feature.name))),
-            frozenset(found.silent),
-            data=False,
-            asks_cpu=found.asks_cpu,
-        )
-        for result in results
-        for start, found in result.found.items()
-        if found.features or found.asks_cpu
-    ]
-    uses.sort(key=lambda use: use.function.start)
-    graph = CallGraph(edges, image.entries)
-    return FileAudit(
-        path=member.path,
-        sha256=member.sha256,
-        size=size,
-        code=sum(section.size for section in image.sections),
-        instructions=sum(result.instructions for result in results),
-        functions=len(table),
-        symbols=image.symbols,
-        undecoded=sum(result.undecoded for result in results),
-        findings=classify(uses, graph, table, rules, path=member.path, distribution=distribution),
-    )
+# --- in a worker -----------------------------------------------------------------------------------------------------
+
+_auditors: list[_Auditor] = []
+
+
+def _start(auditor: _Auditor) -> None:
+    """Begin a worker: Ctrl-C reaches it too, and its parent decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    _auditors.append(auditor)
+
+
+def _audit_batch(path: Path, names: Sequence[str], distribution: str) -> list[FileAudit]:
+    with opened(path, names, _auditors[0].kept.scratch) as members:
+        return [_auditors[0].audit(member, distribution) for member in members]
+
+
+def _audit_member(member: Member, distribution: str) -> FileAudit:
+    return _auditors[0].audit(member, distribution)
+
+
+def _decode(file: str, work: Range) -> Decoded:
+    with open(file, "rb") as stream:  # noqa: PTH123 -- a name below /proc
+        code = os.pread(stream.fileno(), work.size, work.offset)
+    return decode(work, code, _auditors[0].baseline)
