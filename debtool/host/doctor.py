@@ -40,16 +40,33 @@ LEVEL_2 = frozenset({"cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse
 LEVEL_3 = LEVEL_2 | {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}
 WESTMERE = LEVEL_2 | {"pclmulqdq"}
 
-# Values that make a library run AVX code whatever the CPU says, by variable, in lower case.
-FORCES_AVX = {
-    "OPENBLAS_CORETYPE": r"sandybridge|haswell|skylakex|cooperlake|sapphirerapids|zen|bulldozer|piledriver"
-    r"|steamroller|excavator",
-    "ATEN_CPU_CAPABILITY": r"avx.*",
-    "MKL_ENABLE_INSTRUCTIONS": r"avx.*",
-    "ONEDNN_MAX_CPU_ISA": r"avx.*",
-    "DNNL_MAX_CPU_ISA": r"avx.*",
+# Values (found as regular expressions, letter case ignored) that make a library run code for a CPU flag, whatever the
+# CPU says, or that keep it from starting without the flag. debtool audit env has the same table, with its sources.
+FORCES = {
+    "OPENBLAS_CORETYPE": (
+        (r"^(sandybridge|bulldozer|piledriver|steamroller)$", "avx"),
+        (r"^(haswell|zen|excavator)$", "avx2"),
+        (r"^(skylakex|cooperlake|sapphirerapids)$", "avx512f"),
+    ),
+    "ATEN_CPU_CAPABILITY": ((r"^(?-i:avx2)$", "avx2"), (r"^(?-i:avx512)$", "avx512f")),
+    "NUMBA_CPU_FEATURES": (
+        (r"\+avx512", "avx512f"),
+        (r"\+(avx2|fma|bmi2?|f16c|lzcnt|movbe)\b", "avx2"),
+        (r"\+avx\b", "avx"),
+    ),
+    "OPENSSL_ia32cap": ((r"^([^:]*:)?[^~:]", "avx"),),
+    "BLIS_ARCH_TYPE": (
+        (r"^(sandybridge|bulldozer|piledriver|steamroller)$", "avx"),
+        (r"^(haswell|zen[0-9]?|excavator)$", "avx2"),
+        (r"^(skx|knl)$", "avx512f"),
+    ),
+    "NPY_ENABLE_CPU_FEATURES": (
+        (r"\bAVX512", "avx512f"),
+        (r"\b(AVX2|FMA3|F16C)\b", "avx2"),
+        (r"\b(AVX|XOP|FMA4)\b", "avx"),
+    ),
 }
-NOTED = (*FORCES_AVX, "LD_PRELOAD", "LD_LIBRARY_PATH", "HSA_OVERRIDE_GFX_VERSION")
+NOTED = (*FORCES, "LD_PRELOAD", "LD_LIBRARY_PATH", "HSA_OVERRIDE_GFX_VERSION")
 
 AMD = "0x1002"
 EVERYONE = 0o006
@@ -351,29 +368,40 @@ def check_cpu(machine: Machine) -> Result:
 
 
 def check_environment(machine: Machine) -> Result:
-    """Look for variables that make a library run AVX code on a CPU that has none."""
+    """Look for variables that make a library run code that this CPU has not got."""
+    flags = machine.cpu_flags()
     seen: dict[str, dict[str, str]] = {}
-    forcing = []
+    forcing: list[str] = []
+    harmless: list[str] = []
     for where, variables in machine.environments():
         noted = {name: variables[name] for name in NOTED if name in variables}
         if noted:
             seen[where] = noted
-        forcing += [
-            f"{name}={noted[name]} ({where})"
-            for name, pattern in FORCES_AVX.items()
-            if re.fullmatch(pattern, noted.get(name, ""), re.IGNORECASE)
-        ]
+        for name, value in noted.items():
+            if needed := forces(name, value):
+                (harmless if needed <= flags else forcing).append(f"{name}={value} ({where})")
     evidence = {"variables": seen, "forcing": forcing}
-    if not forcing:
-        return Result("ok", "no variable forces instructions on a library", evidence)
-    if "avx" in machine.cpu_flags():
-        return Result("ok", f"{'; '.join(forcing)}: harmless on this CPU, which has AVX", evidence)
-    return Result(
-        "fail",
-        "; ".join(forcing),
-        evidence,
-        "The library believes the variable and not the CPU, and ends with SIGILL at its first operation.",
-        "Remove the variable where it is set, log in again, and restart the service.",
+    if forcing:
+        return Result(
+            "fail",
+            "; ".join(forcing),
+            evidence,
+            "The library believes the variable and not the CPU: it ends with SIGILL, or does not start.",
+            "Remove the variable where it is set, log in again, and restart the service.",
+        )
+    if harmless:
+        return Result("ok", f"{'; '.join(harmless)}: harmless on this CPU, which has what is asked for", evidence)
+    return Result("ok", "no variable forces instructions on a library", evidence)
+
+
+def forces(name: str, value: str) -> frozenset[str]:
+    """Return the CPU flags that a variable's value makes a library use.
+
+    >>> sorted(forces("OPENBLAS_CORETYPE", "Haswell")), sorted(forces("OPENBLAS_CORETYPE", "Nehalem"))
+    (['avx2'], [])
+    """
+    return frozenset(
+        flag for pattern, flag in FORCES.get(name, ()) if value and re.search(pattern, value, re.IGNORECASE)
     )
 
 

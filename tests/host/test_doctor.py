@@ -162,7 +162,7 @@ class TestEnvironment:
         [
             ("/proc/self/environ", "OPENBLAS_CORETYPE=Haswell\0", "this session"),
             ("/etc/environment", 'ATEN_CPU_CAPABILITY="avx2"\n', "/etc/environment"),
-            ("/etc/default/cheesegrater-forge", "# mine\nMKL_ENABLE_INSTRUCTIONS=AVX2\n", "/etc/default/"),
+            ("/etc/default/cheesegrater-forge", "# mine\nNPY_ENABLE_CPU_FEATURES=AVX2\n", "/etc/default/"),
             (
                 "/etc/systemd/system/cheesegrater-forge.service.d/a.conf",
                 "Environment=OPENBLAS_CORETYPE=ZEN\n",
@@ -190,6 +190,13 @@ class TestEnvironment:
     def test_harmless_on_a_cpu_with_avx(self, mac: Machine) -> None:
         mac.cpu("new", HASWELL)
         mac.write("/proc/self/environ", "OPENBLAS_CORETYPE=Haswell\0")
+        assert mac.only("environment")["status"] == "ok"
+        mac.cpu("Sandy Bridge", WESTMERE + " avx")
+        assert mac.only("environment")["status"] == "fail"
+
+    def test_what_can_only_take_away_forces_nothing(self, mac: Machine) -> None:
+        # Measured under an emulated Westmere: debtool/audit/environment.toml.
+        mac.write("/proc/self/environ", "MKL_ENABLE_INSTRUCTIONS=AVX2\0ONEDNN_MAX_CPU_ISA=AVX512_CORE\0")
         assert mac.only("environment")["status"] == "ok"
 
 

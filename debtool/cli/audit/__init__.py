@@ -11,6 +11,7 @@ class _Audit(LazyGroup):
     package = "debtool.cli.audit"
     table = {  # noqa: RUF012 -- a ClassVar of the base class
         "isa": ("isa", "Find instructions that a CPU lacks."),
+        "env": ("env", "Find environment variables that force instructions."),
         "gpu": ("gpu", "Show which AMD GPUs there is device code for."),
     }
 
@@ -22,5 +23,6 @@ def audit() -> None:
     \b
     Examples:
       debtool audit isa torch-*.whl --cpu westmere
+      debtool audit env
       debtool audit gpu torch-*.whl --for gfx1030
     """
