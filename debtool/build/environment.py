@@ -74,9 +74,14 @@ class BuildEnvironment:
         # The user's own variables: pip's configuration, proxies and certificates count here, and only here.
         self.run(command, "check the network and pip's settings (`pip config list`)", clean=False)
 
-    def wheel(self, source: Path) -> None:
-        """Build ``source`` into a wheel below ``dist`` without the index (PEP 517, no further isolation)."""
+    def wheel(self, source: Path, settings: Mapping[str, str]) -> None:
+        """Build ``source`` into a wheel below ``dist`` without the index (PEP 517, no further isolation).
+
+        ``settings`` are the build backend's.
+        """
         command = [*self._pip("wheel"), "--verbose", "--no-deps", "--no-build-isolation", "--no-index"]
+        for name, value in settings.items():
+            command += ["--config-settings", f"{name}={value}"]
         self.run([*command, "--wheel-dir", str(self.work / "dist"), str(source)], "read the log", cwd=source)
 
     def try_wheel(self, wheel: Path, check: str) -> None:

@@ -72,12 +72,16 @@ class _Inputs:
     requires: tuple[str, ...] = ()
     against: str | None = None
     variables: tuple[tuple[str, str], ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
     check: str | None = None
     revision: int = _RECIPE
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        parts = asdict(self)
+        if not self.settings:
+            del parts["settings"]  # as it was before there were any: what was built stays found
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def build_sdist(
@@ -87,6 +91,8 @@ def build_sdist(
     *,
     wheels: Mapping[str, Path],
     cache: Path,
+    variables: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
     watch: Watch | None = None,
 ) -> BuiltWheel:
     """Build a locked sdist into a wheel for ``target``.
@@ -97,13 +103,23 @@ def build_sdist(
         target: What the wheel is for.
         wheels: The lock's wheels by name; the build requirements are taken from them where they are among them.
         cache: Where results are kept, below ``built``.
+        variables: Variables of its build, such as CFLAGS.
+        settings: Settings of its build backend (PEP 517, ``config_settings``).
         watch: Told of each line of output.
 
     Raises:
         InputError: The sdist cannot be unpacked, or the result is not what the lock says.
         OutsideError: A tool is missing, or the build fails; the issue names the log.
     """
-    inputs = _Inputs(str(entry.name), str(entry.version), "sdist", f"sha256:{entry.sha256}", target.python)
+    inputs = _Inputs(
+        str(entry.name),
+        str(entry.version),
+        "sdist",
+        f"sha256:{entry.sha256}",
+        target.python,
+        variables=tuple(sorted((variables or {}).items())),
+        settings=tuple(sorted((settings or {}).items())),
+    )
     return _build(inputs, sdist, target, None, wheels, cache, watch)
 
 
@@ -161,7 +177,8 @@ def _build(
     if (kept / "record.json").is_file():
         return _kept(kept, inputs, reused=True)
     interpreter = find_interpreter(target.python)
-    if against is not None:
+    # Of other sdists most need none; one that is compiled for a CPU must not leave out what it compiles.
+    if against is not None or inputs.variables:
         require_compiler(interpreter)
     kept.parent.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
@@ -177,7 +194,7 @@ def _build(
             requires = [*(inputs.requires or _declared_requires(top)), *([str(against)] if against else [])]
             environment.create(interpreter, requires, wheels.values())
             installed = environment.installed()
-            environment.wheel(top)
+            environment.wheel(top, dict(inputs.settings))
             wheel = _only_wheel(work / "dist", inputs, target)
             if inputs.check is not None:
                 environment.try_wheel(wheel, inputs.check)

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 @click.group()
 def wheel() -> None:
-    """Turn single wheels into packages.
+    """Turn single wheels into packages; compile one of the lock for a CPU.
 
     \b
     Examples:
       debtool wheel depends numpy-*.whl --target bookworm
       debtool wheel deb numpy-*.whl --target bookworm --out debs
+      debtool wheel rebuild markupsafe --cpu westmere --target bookworm
     """
 
 
@@ -128,3 +129,100 @@ def deb(
         return
     print_table(["package", "#size"], [(one.path, human_bytes(one.size)) for one in built.values()])
     click.echo(f"{len(built)} packages in {time.monotonic() - began:.1f} s")
+
+
+@wheel.command()
+@click.argument("name")
+@click.option("--cpu", metavar="CPU", help="The CPU that it is compiled for.  [default: the stack's baseline]")
+@target_option
+@click.option(
+    "--config-setting",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of its build backend (PEP 517); may be given several times.",
+)
+@click.option("--reason", metavar="TEXT", help="Why, for the stack's file.")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="Processes of the audit.  [default: the processors]")
+@click.option("--dry-run", is_flag=True, help="Fetch the sdist and print what would be written; build nothing.")
+@json_option
+@pass_settings
+def rebuild(
+    settings: Settings,
+    name: str,
+    cpu: str | None,
+    target_name: str | None,
+    pairs: tuple[str, ...],
+    reason: str | None,
+    jobs: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Compile a wheel of the lock from its sdist for a CPU, audit it, and put it in the stack's place.
+
+    It is compiled in isolation, in the version that is locked. If the result executes nothing that the CPU lacks, the
+    stack's file gets a [[rebuild]] table at its end and the lock the sdist's hash: every later release builds the same,
+    or takes what was built before. Otherwise what is left is told, nothing is changed, and the exit code is 1.
+
+    \b
+    Examples:
+      debtool wheel rebuild markupsafe --cpu westmere --target bookworm
+      debtool wheel rebuild kiwisolver --cpu westmere --dry-run
+      debtool wheel rebuild numpy --cpu westmere --config-setting setup-args=-Dcpu-dispatch=none
+    """
+    from debtool.audit.baselines import find_baseline
+    from debtool.cli.output import ProgressWatcher
+    from debtool.stack.rebuild import carry_out, plan_rebuild
+
+    cpu = cpu or settings.project.stack.baseline
+    if cpu is None:
+        raise click.UsageError("the stack names no baseline; say which CPU is meant: --cpu westmere")
+    planned = plan_rebuild(
+        settings.project,
+        settings.target(target_name),
+        name,
+        find_baseline(cpu),
+        cache=settings.cache,
+        settings=dict(_setting(pair) for pair in pairs),
+        reason=reason,
+    )
+    plan = {
+        "wheel": planned.old.name,
+        "version": str(planned.old.version),
+        "cpu": planned.baseline.name,
+        "from": planned.old.file,
+        "sdist": planned.new.file,
+        "sha256": planned.new.sha256,
+        "table": planned.table,
+        "files": [str(path) for path in planned.changes],
+    }
+    if not as_json:
+        click.echo(f"{planned.old.file} -> {planned.new.file}, compiled for {planned.baseline.title}")
+    if dry_run:
+        if as_json:
+            emit_json("wheel-rebuild-plan", plan)
+            return
+        for path in planned.changes:
+            click.echo(f"would change {path}")
+        if planned.table:
+            click.echo(f"\n{planned.table}", nl=False)
+        return
+    with ProgressWatcher() as watcher:
+        jobs = jobs or len(os.sched_getaffinity(0))
+        done = carry_out(planned, cache=settings.cache, jobs=jobs, watcher=watcher)
+    if as_json:
+        built = {"file": str(done.wheel.path), "sha256": done.wheel.sha256, "reused": done.wheel.reused}
+        emit_json("wheel-rebuild", {**plan, "built": built, "level": done.audit.level})
+        return
+    click.echo(f"{done.wheel.path.name}: {done.audit.level} on {planned.baseline.title}")
+    for path in done.written:
+        click.echo(f"changed {path}")
+    if not done.written:
+        click.echo("the stack and its lock say so already")
+
+
+def _setting(pair: str) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    if not (name and equals):
+        raise click.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--config-setting")
+    return name, value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -58,6 +59,16 @@ def read_toml(text: str, file: Path) -> dict[str, Any]:
             f"not valid TOML: {error}", file=file, line=int(match[1]) if match else None, fix="correct the syntax"
         )
         raise InputError(issue) from None
+
+
+def toml_string(text: str) -> str:
+    r"""Return ``text`` as a string of a definition file: a JSON string is a TOML basic string (TOML 1.0, "String").
+
+    >>> print(toml_string('a "b"'))
+    "a \"b\""
+    """
+    # Of the control characters JSON has one in plain text that TOML has not.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

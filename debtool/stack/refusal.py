@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import TYPE_CHECKING
 
-from debtool.audit.findings import Kind
+from debtool.audit.findings import SAFE, Kind
 from debtool.audit.summary import amount, title
-from debtool.model.definition import find_line
+from debtool.model.definition import find_line, toml_string
 from debtool.model.errors import Issue
 from debtool.model.names import wheel_package
 from debtool.stack.ways_out import ways_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
+    from pathlib import Path
 
     from debtool.audit.gate import ProbeResult
     from debtool.model.target import Target
@@ -79,9 +79,9 @@ def exception_block(wheel: WheelAudit) -> str:
     # A failed probe without a function can be excepted with everything else only.
     patterns = ["*"] if any(probe.fault is None for probe in wheel.probes) else _patterns(names)
     return (
-        f"[[exception]]\nwheel = {_toml(wheel.name)}\n"
-        f"functions = [{', '.join(map(_toml, patterns))}]\n"
-        f"versions = {_toml(f'=={wheel.version}')}\n"
+        f"[[exception]]\nwheel = {toml_string(wheel.name)}\n"
+        f"functions = [{', '.join(map(toml_string, patterns))}]\n"
+        f"versions = {toml_string(f'=={wheel.version}')}\n"
         'reason = "SAY WHY"\n'
         f"expires = {wheel.today + LASTING}\n"
     )
@@ -92,7 +92,7 @@ def _refusal(wheel: WheelAudit, project: Project, target: Target) -> Issue:
     problems = []
     if wheel.findings:
         count = amount(len(wheel.findings), "function")
-        problems.append(f"{count} may execute what {baseline} lacks: {_told(wheel.findings, wheel)}")
+        problems.append(f"{count} may execute what {baseline} lacks: {told(wheel.findings, wheel.path, baseline)}")
     problems += [f"it failed on the emulated {baseline}: {_failure(probe)}" for probe in wheel.probes[:_NAMED]]
     if more := wheel.probes[_NAMED:]:
         problems.append(f"{amount(len(more), 'more probe')} failed")
@@ -112,11 +112,13 @@ def _refusal(wheel: WheelAudit, project: Project, target: Target) -> Issue:
 
 
 def _expired(one: Applied, wheel: WheelAudit, project: Project, target: Target) -> Issue:
+    baseline = wheel.package.baseline
     problem = f"the exception of {wheel.name} was over on {one.exception.expires}"
     if one.findings:
-        problem += f"; it covered {amount(len(one.findings), 'function')}: {_told(one.findings, wheel)}"
+        covered = told(one.findings, wheel.path, baseline)
+        problem += f"; it covered {amount(len(one.findings), 'function')}: {covered}"
     if one.probes:
-        problem += f"; it covered a failure on the emulated {wheel.package.baseline}: {_failure(one.probes[0])}"
+        problem += f"; it covered a failure on the emulated {baseline}: {_failure(one.probes[0])}"
     fix = f"find out whether its reason still holds ({one.exception.reason}) and set a later date, or "
     return _at(project, one.number, "expires", problem, fix + _ways(wheel, project, target))
 
@@ -134,13 +136,14 @@ def _ways(wheel: WheelAudit, project: Project, target: Target) -> str:
     return "; or ".join(known)
 
 
-def _told(findings: Sequence[FileFinding], wheel: WheelAudit) -> str:
-    """Return the gravest of ``findings`` in words, and how many more there are."""
+def told(findings: Iterable[FileFinding], wheel: Path, baseline: str) -> str:
+    """Return the gravest of ``findings`` in ``wheel`` in words, and how many more there are; safe ones are left out."""
     order = list(Kind)
-    gravest = sorted(findings, key=lambda one: (order.index(one.finding.kind), one.file, one.finding.address))
+    unsafe = (one for one in findings if one.finding.kind not in SAFE)
+    gravest = sorted(unsafe, key=lambda one: (order.index(one.finding.kind), one.file, one.finding.address))
     texts = [_finding(one) for one in gravest[:_NAMED]]
     if more := gravest[_NAMED:]:
-        command = f"debtool audit isa {wheel.path} --cpu {wheel.package.baseline}"
+        command = f"debtool audit isa {wheel} --cpu {baseline}"
         texts.append(f"and {amount(len(more), 'more function')} (all: {command})")
     return ", ".join(texts)
 
@@ -179,11 +182,6 @@ def _escaped(name: str) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= _CHARACTERS else f"{name[: _CHARACTERS - 1]}…"
-
-
-def _toml(text: str) -> str:
-    # A JSON string is a TOML basic string (TOML 1.0, "String").
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _at(project: Project, number: int, key: str, problem: str, fix: str) -> Issue:

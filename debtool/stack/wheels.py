@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from debtool.build.wheels import build_companion, build_sdist
 from debtool.model.errors import InputError, Issue
+from debtool.stack.audit import known_baseline
 from debtool.stack.facts import FactCache
 from debtool.wheel.fetch import FileCache, fetch
 from debtool.wheel.lock import parse_lock
@@ -13,14 +14,17 @@ from debtool.wheel.resolve import inputs_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
+    from debtool.audit.baselines import Baseline
+    from debtool.build.wheels import BuiltWheel
     from debtool.model.stack import Artefact
     from debtool.model.target import Target
     from debtool.stack.facts import WheelFacts
     from debtool.stack.make import Watcher
     from debtool.stack.project import Project
     from debtool.stack.release import Request
-    from debtool.wheel.lock import Lock
+    from debtool.wheel.lock import Lock, LockedFile
 
 
 def read_lock(project: Project, target: Target) -> Lock:
@@ -58,19 +62,54 @@ def gather_wheels(request: Request, watcher: Watcher) -> list[WheelFacts]:
     for entry in lock.files:
         if not entry.is_wheel:
             sdist = paths.pop(entry.name)
-            compiling = _CompileProgress(watcher, f"build {entry.name}")
-            paths[entry.name] = build_sdist(
-                entry, sdist, target, wheels=paths, cache=request.cache, watch=compiling
-            ).path
+            paths[entry.name] = build_locked(request.project, target, entry, sdist, paths, request.cache, watcher).path
     for name, artefact in artefacts.items():
         if artefact.kind == "companion" and name not in sources:
             folder = request.project.folder
-            compiling = _CompileProgress(watcher, f"compile {name}")
+            compiling = CompileProgress(watcher, f"compile {name}")
             paths[name] = build_companion(
                 artefact, target, wheels=paths, folder=folder, cache=request.cache, watch=compiling
             ).path
     facts = FactCache(request.cache / "facts")
     return [facts.read(path, files.sha256(path), target) for _, path in sorted(paths.items())]
+
+
+def build_locked(
+    project: Project,
+    target: Target,
+    entry: LockedFile,
+    sdist: Path,
+    wheels: Mapping[str, Path],
+    cache: Path,
+    watcher: Watcher,
+) -> BuiltWheel:
+    """Build a locked sdist, for the CPU that its line names, or take what was built from it before.
+
+    Raises:
+        DebtoolError: What `debtool.build.wheels.build_sdist` raises; the lock names a baseline that is not known.
+    """
+    compiling = CompileProgress(watcher, f"build {entry.name}")
+    rebuild = project.stack.rebuilds_for(target.name).get(entry.name)
+    if rebuild is None:
+        return build_sdist(entry, sdist, target, wheels=wheels, cache=cache, watch=compiling)
+    number = project.stack.rebuild.index(rebuild)
+    flags = compiler_flags(known_baseline(project, rebuild.cpu, ("rebuild", number, "cpu")))
+    return build_sdist(
+        entry,
+        sdist,
+        target,
+        wheels=wheels,
+        cache=cache,
+        variables=flags,
+        settings=rebuild.settings,
+        watch=compiling,
+    )
+
+
+def compiler_flags(baseline: Baseline) -> dict[str, str]:
+    """Return the variables that tell compilers which instructions there are: gcc(1), rustc's ``-C target-cpu``."""
+    march = f"-march={baseline.march}"
+    return {"CFLAGS": march, "CXXFLAGS": march, "FFLAGS": march, "RUSTFLAGS": f"-C target-cpu={baseline.march}"}
 
 
 def _refuse_unbuilt(artefacts: Mapping[str, Artefact], sources: Mapping[str, str]) -> None:
@@ -101,7 +140,7 @@ class _FetchProgress:
         self._watcher.step(what)
 
 
-class _CompileProgress:
+class CompileProgress:
     """Shows a build's output as it goes: nobody knows how many lines there will be."""
 
     def __init__(self, watcher: Watcher, name: str) -> None:
@@ -110,6 +149,7 @@ class _CompileProgress:
         self._begun = False
 
     def __call__(self, line: str) -> None:
+        """Show one line."""
         if not self._begun:
             self._watcher.stage(self._name, None)
             self._begun = True

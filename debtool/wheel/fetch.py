@@ -26,6 +26,8 @@ from debtool.wheel.pipconfig import PIP
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from packaging.version import Version
+
     from debtool.model.target import Target
     from debtool.wheel.lock import Lock
 
@@ -145,7 +147,8 @@ def _groups(files: Sequence[LockedFile]) -> Iterable[Sequence[LockedFile]]:
 
 def _fetch_group(group: Sequence[LockedFile], target: Target, cache: FileCache) -> dict[NormalizedName, Path]:
     lines = [f"{entry.name}=={entry.version} --hash=sha256:{entry.sha256}" for entry in group]
-    options = ["--require-hashes", *(_wheel_options(target) if group[0].is_wheel else ["--no-binary", ":all:"])]
+    options = _wheel_options(target) if group[0].is_wheel else _sdist_options(group[0].name)
+    options = ["--require-hashes", *options]
     with cache.scratch() as scratch:
         _pip_download(lines, options, Path(scratch))
         result = {}
@@ -231,6 +234,41 @@ def _not_offered(entry: LockedArtefact, place: str | None, error: OutsideError) 
 def _source_fix(entry: LockedArtefact) -> str:
     fix = f"pass --source {entry.name}=PATH|URL|INDEX-URL"
     return f"{fix}, such as the address of PyTorch's own CPU index" if entry.version.local == "cpu" else fix
+
+
+def fetch_sdist(name: NormalizedName, version: Version, cache: FileCache) -> LockedFile:
+    """Fetch the sdist of a distribution in exactly this version into the cache, as pip is configured.
+
+    Returns:
+        The line of a lock for it; its file is at ``cache.path(sha256, file)``.
+
+    Raises:
+        InputError: There is none.
+        OutsideError: pip could not download it.
+    """
+    fix = "take another version, or a wheel that was built elsewhere: an [[artefact]] of kind 'external'"
+    with cache.scratch() as scratch:
+        try:
+            _pip_download([f"{name}=={version}"], _sdist_options(name), Path(scratch))
+        except OutsideError as error:
+            if "No matching distribution" not in str(error):
+                raise
+            problem = f"pip as it is configured here offers no sdist of {name} {version}"
+            raise InputError(Issue(problem, field=name, fix=fix)) from None
+        for file in Path(scratch).iterdir():
+            try:
+                identity = file_identity(file.name)
+            except ValueError:
+                continue
+            if identity == (name, version) and file.suffix != ".whl":
+                digest = sha256_of(file)
+                return LockedFile(name, version, cache.keep(file, digest).name, digest)
+        raise InputError(Issue(f"pip downloaded no sdist of {name} {version}", field=name, fix=fix))
+
+
+def _sdist_options(name: NormalizedName) -> list[str]:
+    # pip asks the sdist's build system for its metadata; what that is made of may well be wheels.
+    return ["--no-binary", name]
 
 
 def _wheel_options(target: Target) -> list[str]:

@@ -9,6 +9,7 @@ for comments::
     #: torchvision==0.21.0 companion against=torch source=sha256:<64 hex digits>
     accelerate==0.31.0 --hash=sha256:<64 hex digits>  # wheel accelerate-0.31.0-py3-none-any.whl
     jsonmerge==1.8.0 --hash=sha256:<64 hex digits>  # sdist jsonmerge-1.8.0.tar.gz
+    markupsafe==2.1.5 --hash=sha256:<64 hex digits>  # sdist MarkupSafe-2.1.5.tar.gz cpu=westmere
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _TITLE = re.compile(r"# debtool lock 1: stack (?P<stack>\S+), target (?P<target>
 _INPUTS = re.compile(r"# inputs sha256:(?P<inputs>[0-9a-f]{64})")
 _FILE = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})"
-    r"  # (?P<kind>wheel|sdist) (?P<file>[A-Za-z0-9._+!-]+)"
+    r"  # (?P<kind>wheel|sdist) (?P<file>[A-Za-z0-9._+!-]+)(?: cpu=(?P<cpu>[a-z0-9][a-z0-9.+-]*))?"
 )
 _ARTEFACT = re.compile(
     r"#: (?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>\S+) (?P<kind>external|companion|build)"
@@ -54,17 +55,21 @@ _RELOCK = "make the lock anew with `debtool lock --target {target}`"
 class LockedFile:
     """One file of the index: a wheel that the target runs, or the sdist of a distribution that has no such wheel.
 
+    A distribution that the stack compiles for a CPU has its sdist here, whatever wheels there are.
+
     Attributes:
         name: The distribution's normalised name (PEP 503).
         version: Its version.
         file: The file's name.
         sha256: Its hash, 64 hex digits.
+        cpu: The baseline that an sdist is compiled for; None for wheels, and sdists that are compiled for any CPU.
     """
 
     name: NormalizedName
     version: Version
     file: str
     sha256: str
+    cpu: str | None = None
 
     @property
     def is_wheel(self) -> bool:
@@ -73,7 +78,8 @@ class LockedFile:
 
     def __str__(self) -> str:
         kind = "wheel" if self.is_wheel else "sdist"
-        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}  # {kind} {self.file}"
+        cpu = f" cpu={self.cpu}" if self.cpu else ""
+        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}  # {kind} {self.file}{cpu}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +200,12 @@ def _parse_entry(line: str) -> LockedFile | LockedArtefact:
     match = _FILE.fullmatch(line)
     if match is None:
         raise ValueError(f"not understood: {line[:80]!r}")
-    entry = LockedFile(canonicalize_name(match["name"]), _version(match["version"]), match["file"], match["sha256"])
+    name, version = canonicalize_name(match["name"]), _version(match["version"])
+    entry = LockedFile(name, version, match["file"], match["sha256"], match["cpu"])
     if (match["kind"] == "wheel") != entry.is_wheel:
         raise ValueError(f"{entry.file} is no {match['kind']}")
+    if entry.cpu and entry.is_wheel:
+        raise ValueError(f"{entry.file} is compiled already: only an sdist has a cpu")
     if file_identity(entry.file) != (entry.name, entry.version):
         raise ValueError(f"{entry.file} is not a file of {entry.name} {entry.version}")
     return entry

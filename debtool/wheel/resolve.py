@@ -39,11 +39,12 @@ def lock(stack: Stack, target: Target) -> Lock:
     """Resolve the stack's requirements for the target's Python and platform.
 
     The stack's artefacts take part with the version and requirements that the stack says they have, so that neither
-    torch nor what is compiled against it is ever looked for in an index.
+    torch nor what is compiled against it is ever looked for in an index. Of what the stack compiles for a CPU the sdist
+    is locked.
 
     Raises:
-        InputError: The requirements contradict each other, or a distribution has no wheel for the target and the stack
-            does not list it among its sdists.
+        InputError: The requirements contradict each other, a distribution has no wheel for the target and the stack
+            does not list it among its sdists, or one that the stack compiles has no sdist or is not needed.
         OutsideError: uv is missing, or an index cannot be reached.
     """
     artefacts = stack.artefacts_for(target.name)
@@ -54,15 +55,25 @@ def lock(stack: Stack, target: Target) -> Lock:
     issues: list[Issue] = []
     tags = {tag: rank for rank, tag in enumerate(target.tags())}
     sdists = {str(name) for name in stack.requirements.sdists}
+    rebuilds = stack.rebuilds_for(target.name)
     for package in packages:
         name = canonicalize_name(package["name"])
         if name in artefacts:
             continue
         try:
-            files.append(_choose(package, tags, sdists))
+            if name in rebuilds:
+                files.append(_locked_file(package, _sdist(package), rebuilds[name].cpu))
+            else:
+                files.append(_choose(package, tags, sdists))
         except ValueError as error:
             fix = "require a version that has a wheel, or list the distribution in requirements.sdists to build it here"
+            if name in rebuilds:
+                fix = f"require a version that has an sdist, or take the stack's [[rebuild]] of {name} out"
             issues.append(Issue(f"{error} for {target.name}", field=f"requirements: {name}", fix=fix))
+    issues += [
+        Issue(f"nothing requires {name} for {target.name}", field=f"rebuild {name}", fix="take this [[rebuild]] out")
+        for name in sorted(rebuilds.keys() - {canonicalize_name(package["name"]) for package in packages})
+    ]
     if issues:
         raise InputError(*issues)
     return Lock(
@@ -81,13 +92,16 @@ def inputs_digest(stack: Stack, target: Target) -> str:
     newer versions appear.
     """
     artefacts = stack.artefacts_for(target.name)
-    inputs = {
+    inputs: dict[str, Any] = {
         "requirements": stack.requirements.model_dump(mode="json"),
         "artefacts": [
             [*map(str, artefacts[name].requires), str(_locked(artefacts[name]))] for name in sorted(artefacts)
         ],
         "target": [target.name, target.python_full, target.glibc, target.architecture],
     }
+    # Only where there are any: the locks of stacks that rebuild nothing stay as they were made.
+    if rebuilds := stack.rebuilds_for(target.name):
+        inputs["rebuilds"] = sorted([name, one.cpu] for name, one in rebuilds.items())
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
@@ -170,16 +184,25 @@ def _choose(package: dict[str, Any], tags: dict[Tag, int], sdists: set[str]) -> 
         # Of equally fitting wheels the one with the higher build number wins (binary distribution format, "Build tag").
         if rank is not None and (best is None or rank < best[0] or (rank == best[0] and build > best[1])):
             best = (rank, build, wheel)
-    if best is not None:
-        chosen = best[2]
-    elif name in sdists and "sdist" in package:
-        chosen = package["sdist"]
-    else:
+    if best is None and name not in sdists:
         raise ValueError(f"{name} {version} has no wheel")
-    digest = chosen.get("hashes", {}).get("sha256")
+    return _locked_file(package, _sdist(package) if best is None else best[2])
+
+
+def _sdist(package: dict[str, Any]) -> dict[str, Any]:
+    if "sdist" not in package:
+        raise ValueError(f"{package['name']} {package.get('version')} has no sdist")
+    sdist: dict[str, Any] = package["sdist"]
+    return sdist
+
+
+def _locked_file(package: dict[str, Any], file: dict[str, Any], cpu: str | None = None) -> LockedFile:
+    digest = file.get("hashes", {}).get("sha256")
     if digest is None:
-        raise ValueError(f"the index tells no SHA-256 of {_file_name(chosen)}, so it cannot be locked")
-    return LockedFile(name, Version(str(version)), _file_name(chosen), digest)
+        raise ValueError(f"the index tells no SHA-256 of {_file_name(file)}, so it cannot be locked")
+    return LockedFile(
+        canonicalize_name(package["name"]), Version(str(package.get("version"))), _file_name(file), digest, cpu
+    )
 
 
 def _file_name(entry: dict[str, Any]) -> str:
