@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from debtool.audit.summary import thousands
+from debtool.model.text import thousands
 
 _BASE = Path(__file__).with_name("templates")
 

@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from debtool.audit.findings import SAFE, Kind, Level
 from debtool.audit.html import render_page
-from debtool.audit.summary import (
-    KINDS,
-    LEVELS,
-    amount,
-    by_feature,
-    by_kind,
-    explain,
-    groups,
-    thousands,
-    title,
-    visible,
-)
+from debtool.audit.summary import KINDS, LEVELS, by_feature, by_kind, explain, groups, title
+from debtool.model.text import amount, thousands, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from debtool.audit.findings import SAFE, Kind, Level
+from debtool.model.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -119,34 +120,9 @@ def explain(group: Group, rules: Rules) -> tuple[str, str]:
     return (rule.reason, rule.source) if rule else (KINDS[group.kind], "")
 
 
-def amount(number: int, noun: str) -> str:
-    """Return how many there are, in words.
-
-    >>> amount(1, "function"), amount(31376, "function")
-    ('1 function', '31,376 functions')
-    """
-    return f"{thousands(number)} {noun}{'' if number == 1 else 's'}"
-
-
-def thousands(number: int) -> str:
-    """Return a number that people read."""
-    return f"{number:,}"
-
-
 def title(finding: Finding) -> str:
     """Return what to call a function: its demangled symbol, which is safe to print, or where it is."""
     return visible(finding.name or finding.symbol) or f"code at {finding.address:#x}"
-
-
-def visible(text: str) -> str:
-    r"""Return ``text``, which strangers wrote, without what a terminal obeys and what turns text around.
-
-    >>> visible("f\x1b[31m\u202e")
-    'f\\x1b[31m\\u202e'
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def document(audit: PackageAudit, rules: Rules, *, whole: bool = False) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from debtool.model.text import human_bytes as human_bytes  # noqa: PLC0414 -- with what else commands share
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -135,16 +137,3 @@ def _complete_target(ctx: click.Context, param: click.Parameter, incomplete: str
 def emit_json(kind: str, value: Mapping[str, Any]) -> None:
     """Print ``value`` as the one JSON object of this command."""
     click.echo(json.dumps({"schema": JSON_SCHEMA, "kind": kind, **value}, indent=2, default=str))
-
-
-def human_bytes(size: float) -> str:
-    """Return a size in the units of SI, three digits.
-
-    >>> human_bytes(191_794_682)
-    '192 MB'
-    """
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:  # noqa: PLR2004 -- SI prefixes are powers of a thousand
-            return f"{size:.3g} {unit}" if unit != "B" else f"{size:.0f} B"
-        size /= 1000
-    return f"{size:.3g} GB"

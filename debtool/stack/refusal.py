@@ -6,10 +6,11 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from debtool.audit.findings import SAFE, Kind
-from debtool.audit.summary import amount, title
+from debtool.audit.summary import title
 from debtool.model.definition import find_line, toml_string
 from debtool.model.errors import Issue
 from debtool.model.names import wheel_package
+from debtool.model.text import amount
 from debtool.stack.ways_out import ways_out
 
 if TYPE_CHECKING:

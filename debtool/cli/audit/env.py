@@ -64,8 +64,8 @@ def env(cpu: str, pid: int | None, as_json: bool) -> None:
 
 
 def _print(influences: tuple[Influence, ...]) -> None:
-    from debtool.audit.summary import visible
     from debtool.cli.output import out
+    from debtool.model.text import visible
 
     for one in influences:
         what = _VERBS[one.effect].format(needs=" and ".join(one.needs).replace("native", "the CPU that compiles"))

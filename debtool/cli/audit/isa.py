@@ -140,8 +140,9 @@ def _print_package(audit: PackageAudit, rules: Rules, *, whole: bool) -> None:
     from rich.markup import escape
 
     from debtool.audit.findings import SAFE
-    from debtool.audit.summary import amount, groups, visible
+    from debtool.audit.summary import groups
     from debtool.cli.output import out, print_table
+    from debtool.model.text import amount, visible
 
     code = sum(file.code for file in audit.files)
     instructions = sum(file.instructions for file in audit.files)
@@ -171,7 +172,8 @@ def _print_package(audit: PackageAudit, rules: Rules, *, whole: bool) -> None:
 def _row(file: FileAudit, *, whole: bool) -> tuple[str, ...]:
     from rich.markup import escape
 
-    from debtool.audit.summary import by_feature, by_kind, thousands, visible
+    from debtool.audit.summary import by_feature, by_kind
+    from debtool.model.text import thousands, visible
 
     path = escape(visible(file.path))
     if file.note:
@@ -186,7 +188,8 @@ def _row(file: FileAudit, *, whole: bool) -> tuple[str, ...]:
 
 def _group(file: FileAudit, group: Group, rules: Rules, *, told: int | None) -> Iterator[str]:
     """Yield the lines that tell what one rule found in a file."""
-    from debtool.audit.summary import amount, explain, visible
+    from debtool.audit.summary import explain
+    from debtool.model.text import amount, visible
 
     reason, source = explain(group, rules)
     yield f"{visible(file.path)}: {amount(len(group.findings), 'function')} {group.kind} by {group.rule}"
@@ -199,7 +202,8 @@ def _group(file: FileAudit, group: Group, rules: Rules, *, told: int | None) -> 
 
 
 def _finding(finding: Finding) -> Iterator[str]:
-    from debtool.audit.summary import by_feature, title, visible
+    from debtool.audit.summary import by_feature, title
+    from debtool.model.text import visible
 
     first = finding.features[0]
     features = ", ".join(f"{name} {tally.instructions}" for name, tally in by_feature([finding]).items())
