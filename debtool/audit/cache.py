@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from debtool.audit.rules import Rules
 
 # Raised when an audit finds or keeps something else than before.
-_FORMAT = 1
+_FORMAT = 2
 
 _LEVEL = 3
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, zstandard.ZstdError)

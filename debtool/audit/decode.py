@@ -18,6 +18,8 @@ from iced_x86 import Code, CpuidFeature, Decoder, FlowControl, Formatter, Format
 from debtool.audit.findings import Feature
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from debtool.audit.baselines import Baseline
     from debtool.audit.image import Function
 
@@ -69,6 +71,8 @@ class Range:
         bits: 64 or 32.
         text: The lowest address of code in the file and the one behind the highest.
         got: What 32-bit position-independent code counts addresses from, 0 if unknown.
+        objects: Those of the starts where symbols say that there is data.
+        named: Something says that these are functions; otherwise what is called in them may be the start of another.
     """
 
     address: int
@@ -79,6 +83,8 @@ class Range:
     bits: int
     text: tuple[int, int]
     got: int = 0
+    objects: frozenset[int] = frozenset()
+    named: bool = True
 
 
 @dataclass(slots=True)
@@ -90,12 +96,17 @@ class Found:
         silent: The names of those that do not fault.
         asks_cpu: It has CPUID or XGETBV.
         invalid: Bytes that are no instruction.
+        unreached: Of a function with bytes that are no instruction: what the other features are that only decoding
+            one instruction after the other found, and that its entry does not lead to.
+        runs_dry: Its entry leads to bytes that are no instruction.
     """
 
     features: dict[str, Feature] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     asks_cpu: bool = False
     invalid: int = 0
+    unreached: dict[str, Feature] = field(default_factory=dict)
+    runs_dry: bool = False
 
 
 @dataclass(slots=True)
@@ -108,7 +119,7 @@ class Decoded:
         found: What is of interest, by the start of the function.
         edges: Pairs: the start of a function, an address outside of it that it calls, jumps to or falls through to.
         taken: Addresses of code that ``lea`` computes.
-        pieces: Pairs: start and end of code that is in none of the functions.
+        pieces: Pairs: start and end of what is between the functions and not only padding; it is not decoded.
     """
 
     instructions: int = 0
@@ -157,10 +168,12 @@ def _table(baseline: Baseline) -> _Table:
     return _Table(kinds, list(lacking))
 
 
-_ENDS = frozenset({
+_STOPS = frozenset({
     FlowControl.UNCONDITIONAL_BRANCH, FlowControl.INDIRECT_BRANCH, FlowControl.RETURN, FlowControl.EXCEPTION,
-    FlowControl.CALL, FlowControl.INDIRECT_CALL,
 })  # fmt: skip
+"""After these control goes elsewhere."""
+
+_ENDS = _STOPS | {FlowControl.CALL, FlowControl.INDIRECT_CALL}
 """After these a function does not go on in the next one; a call at a function's end is one that does not return."""
 
 
@@ -188,14 +201,20 @@ class _Decoding:
             if covered < start:
                 begin = covered + self._padding(covered, start)
                 if begin < start:
+                    self._fall(begin)
                     self.decoded.pieces.extend((begin, start))
-                    self._function(begin, start, named=False)
-            if start < limit:
-                self._function(start, end, named=True)
+            self._fall(start)
+            self._function(start, end)
             covered = end
         low, high = work.text
         self.decoded.taken.extend(sorted(address for address in self.taken if low <= address < high))
         return self.decoded
+
+    def _fall(self, start: int) -> None:
+        """Note that the function before goes on in what is at ``start``, if it does."""
+        if self.falling is not None:
+            self.decoded.edges.extend((self.falling, start))
+            self.falling = None
 
     def _padding(self, start: int, end: int) -> int:
         """Return how many bytes of padding there are at ``start``."""
@@ -203,18 +222,18 @@ class _Decoding:
         match = _PADDING.match(self.code, start - base, end - base)
         return match.end() + base - start if match else 0
 
-    def _function(self, start: int, end: int, *, named: bool) -> None:
+    def _function(self, start: int, end: int) -> None:
         """Decode from ``start`` to ``end``."""
-        base, kinds, decoded = self.work.address, self.table.kinds, self.decoded
+        kinds, decoded = self.table.kinds, self.decoded
+        named, is_data = self.work.named, start in self.work.objects
         edges: set[int] = set()
-        if self.falling is not None:
-            decoded.edges.extend((self.falling, start))
-            self.falling = None
         found: Found | None = None
         last: Instruction | None = None
-        decoder = Decoder(self.work.bits, self.code[start - base : end - base], ip=start)
-        # A batch is most often the whole function: a list of instructions is made much faster than a loop goes.
-        while instructions := list(islice(decoder, _BATCH)):
+        decoder = Decoder(self.work.bits, self._bytes(start, end), ip=start)
+        # A list of instructions is made much faster than a loop goes, and is most often the whole function.
+        for instructions in (list(decoder),) if end - start <= _BATCH else _batches(decoder):
+            if not instructions:
+                return
             last = instructions[-1]
             decoded.instructions += len(instructions)
             for instruction in [one for one in instructions if kinds[one.code]]:
@@ -224,15 +243,23 @@ class _Decoding:
                     if not start <= target < end or (not named and instruction.flow_control == FlowControl.CALL):
                         edges.add(target)
                 elif kind == _LEA:
-                    self._take(instruction)
+                    if not is_data:
+                        self._take(instruction)
                 else:
                     if found is None:
                         found = decoded.found.setdefault(start, Found())
                     self._note(found, kind, instruction)
+        if is_data:
+            return
+        if found is not None and found.invalid and found.features:
+            self._descend(found, start, end)
         if last is not None and last.flow_control not in _ENDS and kinds[last.code] != _INVALID:
             self.falling = start
         for target in edges:
             decoded.edges.extend((start, target))
+
+    def _bytes(self, start: int, end: int) -> bytes:
+        return self.code[start - self.work.address : end - self.work.address]
 
     def _take(self, instruction: Instruction) -> None:
         """Note an address that ``lea`` computes."""
@@ -251,13 +278,57 @@ class _Decoding:
         if kind < _BEYOND:
             return
         name, silent = self.table.lacking[kind - _BEYOND]
+        if silent:
+            found.silent.add(name)
         held = found.features.get(name)
         if held is not None:
             found.features[name] = replace(held, count=held.count + 1)
             return
-        place = instruction.ip - self.work.address
         text = Formatter(FormatterSyntax.INTEL).format(instruction)
-        code = self.code[place : place + instruction.len].hex()
+        code = self._bytes(instruction.ip, instruction.next_ip).hex()
         found.features[name] = Feature(name, 1, instruction.ip, code, text)
-        if silent:
-            found.silent.add(name)
+
+    def _descend(self, found: Found, start: int, end: int) -> None:
+        """Follow a function with data in it from its entry, and keep apart what that does not lead to.
+
+        In doubt it is code: where an indirect jump may lead anywhere, nothing is kept apart.
+        """
+        reached, sure = self._reached(start, end)
+        found.runs_dry = any(instruction.code == Code.INVALID for instruction in reached.values())
+        if not sure:
+            return
+        found.unreached, found.features = found.features, {}
+        found.silent.clear()
+        for address in sorted(reached):
+            if (kind := self.table.kinds[reached[address].code]) >= _BEYOND:
+                self._note(found, kind, reached[address])
+        for name, feature in found.features.items():
+            other = found.unreached.pop(name, None)
+            if other is not None and other.count > feature.count:
+                found.unreached[name] = replace(other, count=other.count - feature.count)
+
+    def _reached(self, start: int, end: int) -> tuple[dict[int, Instruction], bool]:
+        """Return the instructions that ``start`` leads to by direct jumps, and whether there are no others."""
+        reached: dict[int, Instruction] = {}
+        code, waiting, sure = self._bytes(start, end), [start], True
+        while waiting:
+            begin = waiting.pop()
+            for instruction in Decoder(self.work.bits, code[begin - start :], ip=begin):
+                if instruction.ip in reached:
+                    break
+                reached[instruction.ip] = instruction
+                flow = instruction.flow_control
+                if flow in (FlowControl.CONDITIONAL_BRANCH, FlowControl.UNCONDITIONAL_BRANCH):
+                    target = instruction.near_branch_target
+                    if start <= target < end:
+                        waiting.append(target)
+                elif flow == FlowControl.INDIRECT_BRANCH:
+                    sure = False
+                if flow in _STOPS or instruction.code == Code.INVALID:
+                    break
+        return reached, sure
+
+
+def _batches(decoder: Decoder) -> Iterator[list[Instruction]]:
+    while batch := list(islice(decoder, _BATCH)):
+        yield batch

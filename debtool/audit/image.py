@@ -164,9 +164,9 @@ class FunctionTable(Mapping[int, Function]):
         row = self.row(address)
         return None if row is None else self.starts[row]
 
-    def is_data(self, row: int) -> bool:
-        """Return whether the symbol says that this is no code but an object."""
-        return bool(self._marks[row] & _DATA)
+    def objects(self) -> frozenset[int]:
+        """Return the starts of those that are no code but objects, as their symbols say."""
+        return frozenset(start for start, mark in zip(self.starts, self._marks, strict=True) if mark & _DATA)
 
 
 class Image:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from debtool.audit.baselines import Baseline
     from debtool.audit.decode import Decoded, Range
+    from debtool.audit.examine import Decode
     from debtool.audit.rules import Rules
     from debtool.audit.subjects import Copy, Listed
 
@@ -127,33 +128,25 @@ class _Auditor:
     baseline: Baseline
     rules: Rules
 
-    def audit(
-        self, member: Member, distribution: str, decoded: Callable[[Iterable[Range]], Iterable[Decoded]] | None = None
-    ) -> FileAudit:
-        """Return the audit of ``member``; ``decoded`` decodes ranges elsewhere."""
+    def audit(self, member: Member, distribution: str, divided: Decode | None = None) -> FileAudit:
+        """Return the audit of ``member``; ``divided`` has others decode ranges of it."""
         found = self.kept.file(member.path, member.sha256, distribution)
         if found is not None:
             return found
         try:
             with Image(member.file) as image:
-                found = self._examined(image, member, distribution, decoded)
+                found = self._examined(image, member, distribution, divided)
         except NotAudited as reason:
             found = FileAudit(member.path, member.sha256, member.size, note=str(reason))
         self.kept.keep_file(found, distribution)
         return found
 
-    def _examined(
-        self,
-        image: Image,
-        member: Member,
-        distribution: str,
-        decoded: Callable[[Iterable[Range]], Iterable[Decoded]] | None,
-    ) -> FileAudit:
+    def _examined(self, image: Image, member: Member, distribution: str, divided: Decode | None) -> FileAudit:
         def here(ranges: Iterable[Range]) -> Iterator[Decoded]:
             return (decode(work, image.code(work.offset, work.size), self.baseline) for work in ranges)
 
         # Code of an object is not in its file as it will be: relocations are applied to it first.
-        examined = examine(image, decoded if decoded and image.layout.kind != ET_REL else here)
+        examined = examine(image, here, divided if divided and image.layout.kind != ET_REL else here)
         findings = classify(
             examined.uses, examined.graph, image.functions, self.rules, path=member.path, distribution=distribution
         )
@@ -280,7 +273,7 @@ class _Run:
     def _divided(self, member: Member, distribution: str) -> FileAudit:
         """Audit a file whose ranges workers decode."""
 
-        def decoded(ranges: Iterable[Range]) -> Iterator[Decoded]:
+        def divided(ranges: Iterable[Range]) -> Iterator[Decoded]:
             works = list(ranges)
             left = member.size
             for task in as_completed([self._workers.submit(_decode, str(member.file), work) for work in works]):
@@ -289,7 +282,7 @@ class _Run:
                 left -= member.size // len(works)
             self._advance(member.path, left)
 
-        return self._auditor.audit(member, distribution, decoded)
+        return self._auditor.audit(member, distribution, divided)
 
     def _advance(self, what: str, done: int, more: int = 0) -> None:
         with self._lock:
