@@ -144,6 +144,13 @@ class Plan:
     probe_seconds: float = 120
     slots: int = 2
 
+    @property
+    def tasks(self) -> list[str]:
+        """What is done, as replies name it."""
+        tasks = [f"import {name}" for name in (*self.preload, *self.modules)]
+        tasks += [f"load {path}" for path in self.libraries]
+        return tasks + [f"probe {name}" for name in self.probes]
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -194,9 +194,9 @@ def _is_module(file: Path, stem: str) -> bool:
     return False
 
 
-def wheel_contents(site: Path, interpreter: Interpreter) -> Contents:
-    """Return what is in the wheel that is unpacked in ``site``."""
-    files = [str(Path(folder, name).relative_to(site)) for folder, _, names in os.walk(site) for name in names]
+def wheel_contents(unpacked: Path, site: Path, interpreter: Interpreter) -> Contents:
+    """Return what is in the wheel that is unpacked in ``unpacked`` and installed in ``site``."""
+    files = [str(Path(folder, name).relative_to(unpacked)) for folder, _, names in os.walk(unpacked) for name in names]
     return find_contents(site, files, interpreter.suffixes)
 
 

@@ -11,6 +11,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from iced_x86 import Decoder, Formatter, FormatterSyntax
 
+from debtool.audit.emulate import GUEST
 from debtool.audit.gate import Fault
 from debtool.audit.image import Image
 from debtool.audit.layout import NotAudited
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
 _MAPPING = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) \S+ \d+ *(.*)")
 _FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
 
+_CALLERS = (str(GUEST), "/runpy.py", "/importlib/__init__.py")
+"""Files whose lines say nothing of the package."""
 
-def read_fault(faults: Path, pid: int, site: Path, runner: Path) -> Fault | None:
+
+def read_fault(faults: Path, pid: int, site: Path) -> Fault | None:
     """Return the fault that ended process ``pid``, None if the reporter wrote nothing of it.
 
     Args:
         faults: The folder with what was written.
         pid: The process.
         site: Paths below it are told relative to it.
-        runner: The file whose frames are not told: what called the package.
     """
     try:
         head, _, code = (faults / str(pid)).read_bytes().partition(b"\ncode ")
@@ -50,7 +53,7 @@ def read_fault(faults: Path, pid: int, site: Path, runner: Path) -> Fault | None
         symbol=symbol,
         name=_demangled(symbol),
         library=_shorter(str(library), site) if library is not None else "",
-        python=tuple(_python_lines(faults / f"{pid}.python", site, runner)),
+        python=tuple(_python_lines(faults / f"{pid}.python", site)),
     )
 
 
@@ -106,16 +109,16 @@ def _demangled(symbol: str) -> str:
         return symbol
 
 
-def _python_lines(file: Path, site: Path, runner: Path) -> Iterator[str]:
-    """Yield the stack that faulthandler wrote, the innermost line first, without the runner's own."""
+def _python_lines(file: Path, site: Path) -> Iterator[str]:
+    """Yield the stack that faulthandler wrote, the innermost line first, without those that only call."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
     for match in map(_FRAME.match, text.splitlines()):
-        if match and match[1] != str(runner) and not match[1].startswith("<frozen"):
+        if match and not match[1].startswith("<frozen") and not match[1].endswith(_CALLERS):
             yield f"{_shorter(match[1], site)}:{match[2]} {match[3]}"
 
 
 def _shorter(path: str, site: Path) -> str:
-    return path.removeprefix(f"{site}/")
+    return path.removeprefix(f"{site}/").removeprefix(f"{GUEST.parent}/")
