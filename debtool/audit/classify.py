@@ -143,7 +143,7 @@ class _File:
         return None
 
     def _chain(self, start: int) -> tuple[int, ...]:
-        """Return a chain of calls from an entry to ``start`` that passes nothing that asks the CPU; empty if none does."""
+        """Return a chain of calls from an entry to ``start`` on which nothing asks the CPU; empty if there is none."""
         if start not in self._asking:
             return self._graph.chain(self._unguarded, start)
         # What asks the CPU guards what it calls, but not what it does itself.

@@ -38,7 +38,7 @@ class Rule(Strict):
         source: Who says so.
     """
 
-    id: Annotated[str, StringConstraints(pattern=r"^(?!builtin\.)[a-z0-9][a-z0-9.-]*$")]
+    id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     distribution: tuple[str, ...] = ()
     file: tuple[str, ...] = ()
     unit: tuple[str, ...] = ()
