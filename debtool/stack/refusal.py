@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import textwrap
 from typing import TYPE_CHECKING
 
 from debtool.audit.findings import SAFE, Kind
@@ -14,7 +15,7 @@ from debtool.model.text import amount
 from debtool.stack.ways_out import ways_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from debtool.audit.gate import ProbeResult
@@ -103,13 +104,11 @@ def _refusal(wheel: WheelAudit, project: Project, target: Target) -> Issue:
     if wheel.missing:
         fixes.append(f"debtool --config {project.file} audit run --lock --target {target.name} --cpu {baseline}")
     if wheel.findings or wheel.probes:
-        ways = _ways(wheel, project, target)
-        block = exception_block(wheel)
-        fixes.append(f"{ways}; or, if it is known to do no harm, except it in {project.file} until a date:\n\n{block}")
+        fixes += _ways(wheel, project, target)
+        block = textwrap.indent(exception_block(wheel), "    ")
+        fixes.append(f"if it is known to do no harm, except it until a date, at the end of {project.file}:\n\n{block}")
     package = wheel_package(project.stack.prefix, wheel.name)
-    return Issue(
-        f"{wheel.name} {wheel.version}: {'; '.join(problems)}", field=package, rule=_PAGE, fix="; then ".join(fixes)
-    )
+    return Issue(f"{wheel.name} {wheel.version}: {'; '.join(problems)}", field=package, rule=_PAGE, fix=_any_of(fixes))
 
 
 def _expired(one: Applied, wheel: WheelAudit, project: Project, target: Target) -> Issue:
@@ -120,11 +119,15 @@ def _expired(one: Applied, wheel: WheelAudit, project: Project, target: Target) 
         problem += f"; it covered {amount(len(one.findings), 'function')}: {covered}"
     if one.probes:
         problem += f"; it covered a failure on the emulated {baseline}: {_failure(one.probes[0])}"
-    fix = f"find out whether its reason still holds ({one.exception.reason}) and set a later date, or "
-    return _at(project, one.number, "expires", problem, fix + _ways(wheel, project, target))
+    look = f"find out whether its reason still holds ({one.exception.reason}), and set a later date"
+    return _at(project, one.number, "expires", problem, _any_of([look, *_ways(wheel, project, target)]))
 
 
-def _ways(wheel: WheelAudit, project: Project, target: Target) -> str:
+def _any_of(fixes: Sequence[str]) -> str:
+    return fixes[0] if len(fixes) == 1 else "\n".join(["any of these", *(f"  - {fix}" for fix in fixes)])
+
+
+def _ways(wheel: WheelAudit, project: Project, target: Target) -> list[str]:
     origin: Origin = "artefact" if wheel.name in project.stack.artefacts_for(target.name) else "index"
     values = {
         "wheel": wheel.name,
@@ -133,8 +136,7 @@ def _ways(wheel: WheelAudit, project: Project, target: Target) -> str:
         "baseline": wheel.package.baseline,
         "stack": project.file,
     }
-    known = [way.text.format(**values) for way in ways_out() if way.helps(wheel, origin)]
-    return "; or ".join(known)
+    return [way.text.format(**values) for way in ways_out() if way.helps(wheel, origin)]
 
 
 def told(findings: Iterable[FileFinding], wheel: Path, baseline: str) -> str:

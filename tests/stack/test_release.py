@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
-from typing import TYPE_CHECKING
+import json
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from debtool.archive.archive import Archive
+from debtool.audit.findings import Level
+from debtool.audit.gate import Fault, ProbeResult, Verdict, keep_verdict
 from debtool.deb.reader import list_paths, read_control
-from debtool.model.errors import InputError
+from debtool.model.errors import FindingsError, InputError
+from debtool.stack.audit import Standing
 from debtool.stack.release import build_release, plan_release
 from tests.support.drafts import Notes
+from tests.support.native import AVX2, PLAIN, TAG, shared_library
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,3 +175,135 @@ def test_a_stack_without_wheels_and_trees_is_released_too(workshop: Workshop) ->
     workshop.change('direct = ["alpha>=1.0"]', "direct = []")
     workshop.lock()
     assert sorted(actions(workshop.release())) == [name for name in NAMES if "python3" not in name]
+
+
+def compiled(workshop: Workshop, source: str, more: str = "", *, head: str = "") -> Path:
+    """Add a wheel compiled from ``source`` to a stack with a baseline, and ``more`` tables."""
+    files = {"gamma/native.so": shared_library(workshop.folder / "native", source)}
+    wheel = workshop.wheel("gamma", "3.0", tag=TAG, body=None, files={"gamma/__init__.py": b"", **files})
+    workshop.change('targets = ["here"]\n', f'targets = ["here"]\nbaseline = "westmere"\n{head}')
+    workshop.change('direct = ["alpha>=1.0"]\n', f'direct = ["alpha>=1.0", "gamma"]\n\n{more}')
+    workshop.lock()
+    return wheel
+
+
+def exception(expires: dt.date, functions: str = "add_*", reason: str = "nothing calls it") -> str:
+    return f'[[exception]]\nwheel = "gamma"\nfunctions = ["{functions}"]\nreason = "{reason}"\nexpires = {expires}\n'
+
+
+def in_days(days: int) -> dt.date:
+    return dt.datetime.now(dt.UTC).date() + dt.timedelta(days)
+
+
+def audit_of(deb: Path, workshop: Workshop) -> dict[str, Any]:
+    """Return the audit that the package of gamma carries."""
+    data = workshop.folder / "data.tar"
+    with data.open("wb") as out:
+        subprocess.run(["dpkg-deb", "--fsys-tarfile", deb], stdout=out, check=True)
+    with tarfile.open(data) as archive:
+        member = archive.extractfile("./usr/share/doc/acme-python3-gamma/isa-audit.json")
+        assert member is not None
+        document: dict[str, Any] = json.load(member)
+    return document
+
+
+def test_a_wheel_that_executes_more_than_the_baseline_is_refused_before_anything_is_written(workshop: Workshop) -> None:
+    compiled(workshop, AVX2)
+    for act in (workshop.release, lambda: build_release(workshop.request(), Notes())):
+        with pytest.raises(FindingsError, match=r"unguarded add_eight in gamma/native\.so \(AVX [0-9]+, AVX2 ") as caught:
+            act()
+        assert caught.value.exit_code == 1
+        assert [issue.field for issue in caught.value.issues] == ["acme-python3-gamma"]
+    assert not (workshop.folder / "public").exists()
+    assert workshop.debs() == {}
+    plan = plan_release(workshop.request(), Notes())
+    assert plan.refusals == caught.value.issues
+    assert "wheel rebuild gamma --cpu westmere --target here" in plan.refusals[0].fix
+
+
+def test_the_audit_is_in_the_package_and_the_second_release_writes_nothing(workshop: Workshop) -> None:
+    compiled(workshop, PLAIN)
+    released = workshop.release()
+    assert released.plan.gate is not None
+    assert [one.standing for one in released.plan.gate.wheels.values()] == [Standing.FREE]
+    deb = workshop.debs()["acme-python3-gamma"]
+    assert read_control(deb)["Debtool-Isa-Audit"] == "westmere free"
+    assert audit_of(deb, workshop)["level"] == Level.FREE
+    alpha = workshop.debs()["acme-python3-alpha"]
+    assert "Debtool-Isa-Audit" not in read_control(alpha)
+    assert not [path for path in list_paths(alpha) if "isa-audit" in path]
+
+    before = [snapshot(workshop.folder / name) for name in ("public", "cache")]
+    again = workshop.release()
+    assert not again.publication.switched
+    assert workshop.notes.stages == []
+    assert [snapshot(workshop.folder / name) for name in ("public", "cache")] == before
+
+
+def test_an_exception_lets_it_pass_and_is_told_in_the_package(workshop: Workshop) -> None:
+    far = in_days(300)
+    compiled(workshop, AVX2, exception(far))
+    released = workshop.release()
+    assert released.plan.warnings == ()
+    deb = workshop.debs()["acme-python3-gamma"]
+    assert read_control(deb)["Debtool-Isa-Audit"] == "westmere excepted"
+    [excepted] = audit_of(deb, workshop)["exceptions"]
+    assert (excepted["reason"], excepted["expires"]) == ("nothing calls it", str(far))
+    assert excepted["covers"] == ["add_eight"]
+
+    # What a user decided of it is an input; what the rules and the emulated gate say is none.
+    workshop.change("nothing calls it", "nothing calls it, I looked")
+    assert {name for name, action in actions(workshop.release()).items() if action == "build"} == {
+        "acme-python3-gamma",
+        "acme-deps",
+        "acme-app",
+    }
+
+
+def test_an_exception_that_is_over_refuses_and_one_that_is_soon_over_warns(workshop: Workshop) -> None:
+    compiled(workshop, AVX2, exception(in_days(-1)))
+    with pytest.raises(FindingsError, match=r"stack\.toml:[0-9]+: exception\[1\]\.expires: .* was over on"):
+        workshop.release()
+    assert not (workshop.folder / "public").exists()
+    workshop.change(str(in_days(-1)), str(in_days(3)))
+    released = workshop.release()
+    assert ["over in 3 days" in issue.problem for issue in released.plan.warnings] == [True]
+
+
+def test_an_exception_that_covers_nothing_warns(workshop: Workshop) -> None:
+    compiled(workshop, PLAIN, exception(in_days(300)))
+    released = workshop.release()
+    assert ["covers nothing" in issue.problem for issue in released.plan.warnings] == [True]
+
+
+def test_the_newest_verdict_of_the_emulated_gate_decides(workshop: Workshop) -> None:
+    wheel = compiled(workshop, PLAIN)
+    workshop.release()
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    fault = Fault(0x1000, "c5fdefc0", "vpxor ymm0,ymm0,ymm0", "answer+0x2", "answer", "gamma/native.so", ("g.py:1 f",))
+    good, bad = ProbeResult("import gamma", "same"), ProbeResult("call it", "sigill", "", fault)
+    for results, standing in (((good,), Standing.FREE), ((good, bad), Standing.REFUSED)):
+        probes = hashlib.sha256(repr(results).encode()).hexdigest()
+        verdict = Verdict(wheel.name, sha256, "Westmere", "qemu 7.2", probes, "a control", 1, results)
+        keep_verdict(workshop.folder / "cache", verdict)
+        plan = plan_release(workshop.request(), Notes())
+        assert plan.gate is not None
+        assert plan.gate.wheels["gamma"].standing is standing
+        assert {package.action for package in plan.packages} == {"keep"}
+    with pytest.raises(
+        FindingsError, match=r"call it: vpxor ymm0,ymm0,ymm0 \(c5fdefc0\) in answer of gamma/native\.so"
+    ):
+        workshop.release()
+
+
+def test_a_stack_may_ask_for_a_verdict(workshop: Workshop) -> None:
+    compiled(workshop, PLAIN, head='emulate = "required"\n')
+    with pytest.raises(FindingsError, match=r"fix: debtool .* audit run --lock --target here --cpu westmere"):
+        workshop.release()
+
+
+def test_an_unknown_baseline_is_told_before_anything_is_fetched(workshop: Workshop) -> None:
+    workshop.change('targets = ["here"]\n', 'targets = ["here"]\nbaseline = "westmeer"\n')
+    with pytest.raises(InputError, match=r"stack\.toml:11: baseline: there is no CPU baseline called 'westmeer'"):
+        workshop.release()
+    assert not (workshop.folder / "cache").exists()

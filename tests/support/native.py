@@ -1,0 +1,41 @@
+"""Small compiled files for tests of audits: what is compiled for which CPU is known, because it is said here."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TAG = "py3-none-manylinux_2_17_x86_64"
+"""A wheel's tag for them: they need no library at all."""
+
+PLAIN = "int answer(int x) { return x + 42; }\n"
+"""Every x86-64 CPU executes it."""
+
+AVX2 = """\
+typedef int Eight __attribute__((vector_size(32)));
+__attribute__((target("avx2"))) void add_eight(int *a, const int *b) { *(Eight *)a += *(const Eight *)b; }
+"""
+"""An exported function of AVX2 instructions that nothing guards."""
+
+
+def shared_library(folder: Path, source: str) -> bytes:
+    """Return a shared library compiled from the C ``source`` for a CPU of 2003, but where it says otherwise itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "native.c").write_text(source)
+    command = [
+        "cc",
+        "-O1",
+        "-march=x86-64",
+        "-fno-builtin",
+        "-nostdlib",
+        "-shared",
+        "-fPIC",
+        "-o",
+        "native.so",
+        "native.c",
+    ]
+    subprocess.run(command, cwd=folder, check=True)
+    return (folder / "native.so").read_bytes()
