@@ -46,7 +46,7 @@ class Archive:
     ) -> None:
         self._layout = layout
         self._index = Index(layout.index)
-        self._publisher = Publisher(layout, config, key.fingerprint)
+        self._publisher = Publisher(layout, config, key)
         self._timeout = timeout
         self._on_wait = on_wait
         self.config = config
@@ -241,7 +241,7 @@ class Archive:
             return self._publisher.publish(suite, packages, packages, date=date, description=None)
 
     def check(self, suite: str) -> tuple[Issue, ...]:
-        """Return what is wrong with the suite: signatures, hashes of indices and packages, the key's copies."""
+        """Return what is wrong with the suite: signatures, hashes of indices and packages, copies of the key, pages."""
         return check_suite(self._layout, self._index, self.key, checked_suite(suite))
 
     def sources_stanza(self, suite: str, *, url: str | None = None, keyring: PurePosixPath | None = None) -> str:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from debian.deb822 import Packages, Release
 
+from debtool.archive.layout import PAGE
+from debtool.archive.page import is_sound, names_suite
 from debtool.archive.signing import verified, verified_text
 from debtool.archive.tree import by_hash_path
 from debtool.deb.files import sha256_of
@@ -46,7 +48,7 @@ def check_suite(layout: Layout, index: Index, key: Key, suite: str) -> tuple[Iss
     stanzas = {(one.filename, one.size, one.sha256) for one in index.packages(suite, number)}
     if set(_stanzas(tree, listed)) != stanzas:
         issues.append(Issue("does not list what the index knows of this generation", file=tree, fix=_AGAIN))
-    return tuple(issues)
+    return (*issues, *_pages(layout, tree, suite))
 
 
 def _key_copies(layout: Layout, key: Key) -> Iterator[Issue]:
@@ -67,6 +69,16 @@ def _signatures(layout: Layout, tree: Path, key: Key) -> Iterator[Issue]:
         yield Issue("is not the Release file signed by the archive's key", file=tree / "InRelease", fix=_AGAIN)
     if not verified(tree / "Release.gpg", tree / "Release", layout.key_binary, key.fingerprint):
         yield Issue("is no signature of the archive's key over Release", file=tree / "Release.gpg", fix=_AGAIN)
+
+
+def _pages(layout: Layout, tree: Path, suite: str) -> Iterator[Issue]:
+    for page in (layout.front_page, tree / PAGE):
+        if not page.is_file():
+            yield Issue("is missing", file=page, fix=_AGAIN)
+        elif not is_sound(page.read_bytes()):
+            yield Issue("is not as it was written", file=page, fix=_AGAIN)
+        elif page == layout.front_page and not names_suite(page.read_bytes(), suite):
+            yield Issue(f"does not lead to {suite}", file=page, fix=_AGAIN)
 
 
 def _expiry(release: Release, tree: Path) -> Iterator[Issue]:

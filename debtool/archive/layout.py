@@ -13,6 +13,9 @@ from pathlib import Path  # noqa: TC003 -- field types are looked up at run time
 
 from debtool.model.errors import InputError, Issue
 
+PAGE = "index.html"
+"""The name under which web servers look for a folder's page."""
+
 _SUITE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 
 
@@ -21,7 +24,7 @@ class Layout:
     """The paths of one archive.
 
     Attributes:
-        public: The directory that is served: ``pool``, ``dists``, ``generations`` and the public key.
+        public: The directory that is served: ``pool``, ``dists``, ``generations``, the public key and the front page.
     """
 
     public: Path
@@ -70,6 +73,11 @@ class Layout:
     def served_key_binary(self) -> Path:
         """The same as a keyring."""
         return self.public / "archive-keyring.gpg"
+
+    @property
+    def front_page(self) -> Path:
+        """The page that a browser is shown; apt does not read it."""
+        return self.public / PAGE
 
     @property
     def incoming(self) -> Path:

@@ -5,7 +5,8 @@ What a kill leaves at each point, and why it is harmless:
 1. files in the incoming directory: the next writer empties it;
 2. .debs in the pool that the index does not know: no suite lists them, and the next import replaces them;
 3. a generation tree, or a record of it in the index, without a switch: the suite's link is the truth, and the next
-   writer takes both back.
+   writer takes both back;
+4. a front page that names a suite whose first generation was not switched to: the next publication writes it anew.
 
 Everything that the link will lead to is on the disk (fsync(2)) before it is replaced: the same holds for a power cut.
 """
@@ -21,12 +22,13 @@ from typing import TYPE_CHECKING
 from debtool.archive.index import GenerationRecord, Index, IndexedPackage
 from debtool.archive.indices import suite_indices
 from debtool.archive.overlaps import find_overlaps
+from debtool.archive.page import front_page, suite_page
 from debtool.archive.pool import examine, in_place, place
 from debtool.archive.release import needs_refresh, next_date, release_settings, render_release
 from debtool.archive.signing import Signer
 from debtool.archive.tree import keep_by_hash, sync_tree, write_indices, write_release
 from debtool.archive.values import Publication, PublishedPackage
-from debtool.deb.files import make_directory, outside_errors, sha256_of, sync_directory
+from debtool.deb.files import make_directory, outside_errors, sha256_of, sync_directory, write_new
 from debtool.model.errors import InputError, Issue
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from debtool.archive.layout import Layout
-    from debtool.archive.values import ArchiveConfig
+    from debtool.archive.values import ArchiveConfig, Key
 
 _KEPT_GENERATIONS = 3
 _KEPT_SECONDS = 3 * 24 * 3600
@@ -61,10 +63,10 @@ class Delivery:
 class Publisher:
     """The engine behind `Archive`: its writing half. Everything but `read_debs` and `unchanged` runs under the lock."""
 
-    def __init__(self, layout: Layout, config: ArchiveConfig, fingerprint: str) -> None:
+    def __init__(self, layout: Layout, config: ArchiveConfig, key: Key) -> None:
         self._layout = layout
         self._config = config
-        self._fingerprint = fingerprint
+        self._key = key
         self._index = Index(layout.index)
 
     def read_debs(self, paths: Sequence[Path]) -> tuple[Delivery, ...]:
@@ -181,16 +183,18 @@ class Publisher:
         self._keep_by_hash(suite, tree, history)
         old, new = set(before), set(after)
         packages = sorted(after, key=lambda package: (package.name, package.version, package.architecture))
+        details = tuple(self._index.details(packages))
         indices = write_indices(
-            tree,
-            suite_indices(
-                tuple(self._index.details(packages)), component=config.component, architectures=config.architectures
-            ),
+            tree, suite_indices(details, component=config.component, architectures=config.architectures)
         )
         stamp = next_date(previous.date if previous else None, date)
+        told = description or (previous.description if previous else config.description)
+        page = suite_page(
+            layout, config, self._key, suite, number=number, date=stamp, description=told, packages=details
+        )
         release = render_release(settings, stamp, config.valid_for, indices.listed)
-        signatures = Signer(layout.gnupg).sign(release, self._fingerprint)
-        written = bytes_written + indices.bytes_written + write_release(tree, release, signatures, date=stamp)
+        signatures = Signer(layout.gnupg).sign(release, self._key.fingerprint)
+        written = bytes_written + indices.bytes_written + write_release(tree, release, signatures, page, date=stamp)
         sync_tree(tree)
         make_directory(layout.generations(suite))
         tree.rename(layout.generation(suite, number))
@@ -200,13 +204,26 @@ class Publisher:
         record = GenerationRecord(
             number,
             stamp,
-            description or (previous.description if previous else config.description),
+            told,
             settings,
             indices.served,
         )
         self._index.record(suite, record, added, removed)
+        written += self._write_front_page({*layout.suites(), suite})
         self._switch(suite, number)
         return Publication(suite, number, added, removed, len(packages) - len(added), written, switched=True)
+
+    def _write_front_page(self, suites: Iterable[str]) -> int:
+        """Make the front page lead to ``suites``; return the bytes written."""
+        layout = self._layout
+        page = front_page(layout, self._config, self._key.fingerprint, suites)
+        if layout.front_page.is_file() and layout.front_page.read_bytes() == page:
+            return 0
+        temporary = layout.incoming / layout.front_page.name
+        write_new(temporary, page)
+        temporary.replace(layout.front_page)
+        sync_directory(layout.public)
+        return len(page)
 
     def _switch(self, suite: str, number: int) -> None:
         layout = self._layout

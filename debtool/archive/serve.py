@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO, TYPE_CHECKING, Any, Self
 from urllib.parse import quote, unquote, urlsplit
 
+from debtool.archive.layout import PAGE
 from debtool.model.errors import Issue, OutsideError
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
         if path is not None and path.is_dir() and self.listing:
             self._list(path, body=body)
             return
+        if path is not None and self._names_folder:
+            path /= PAGE
         try:
             # Opened once: what is sent is one generation's file even if the suite is switched meanwhile.
             stream = path.open("rb") if path is not None and path.is_file() else None
@@ -140,6 +143,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with stream:
             self._send(stream, body=body)
+
+    @property
+    def _names_folder(self) -> bool:
+        """Whether a folder is asked for by its name and a slash, from where a page's relative links lead."""
+        return urlsplit(self.path).path.endswith("/")
 
     def _resolve(self) -> Path | None:
         """Return the path that is asked for; None if there is none, or it lies outside the root or is hidden."""
@@ -154,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, stream: IO[bytes], *, body: bool) -> None:
         status = os.fstat(stream.fileno())
-        name = unquote(urlsplit(self.path).path).rpartition("/")[2]
+        name = PAGE if self._names_folder else unquote(urlsplit(self.path).path).rpartition("/")[2]
         modified = formatdate(int(status.st_mtime), usegmt=True)
         if self._has_it(int(status.st_mtime)):
             self.send_response(HTTPStatus.NOT_MODIFIED)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from debtool.archive.index import Index
+from debtool.archive.page import front_page
 from debtool.archive.signing import Signer
 from debtool.archive.values import ArchiveConfig, Key
 from debtool.deb.files import make_directory, write_if_changed
@@ -61,12 +62,13 @@ def make_private_half(layout: Layout, config: ArchiveConfig) -> None:
 
 
 def make_public_half(layout: Layout) -> None:
-    """Make the public directory and put the public key into it."""
-    key = load(layout)[1]
+    """Make the public directory and put the public key and the front page into it."""
+    config, key = load(layout)
     for directory in (layout.public, layout.public / "pool", layout.dists, layout.public / "generations"):
         make_directory(directory)
     write_if_changed(layout.served_key_armored, key.public_armored)
     write_if_changed(layout.served_key_binary, key.public_binary)
+    write_if_changed(layout.front_page, front_page(layout, config, key.fingerprint, layout.suites()))
 
 
 def load(layout: Layout) -> tuple[ArchiveConfig, Key]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from debtool.archive.indices import served_forms
+from debtool.archive.layout import PAGE
 from debtool.archive.release import ListedFile
 from debtool.deb.files import make_directory, sync_directory, write_new
 
@@ -67,13 +68,13 @@ def keep_by_hash(tree: Path, previous: Path, files: Iterable[tuple[str, str]]) -
             target.hardlink_to(source)
 
 
-def write_release(tree: Path, release: bytes, signatures: Signatures, *, date: int) -> int:
-    """Write the Release file and its signatures; return the bytes written.
+def write_release(tree: Path, release: bytes, signatures: Signatures, page: bytes, *, date: int) -> int:
+    """Write the Release file, its signatures and the suite's page; return the bytes written.
 
     Their modification time is the Release's Date (Unix seconds), which no two generations share: web servers compare
     times to the second, and would tell a client of two quick publications that nothing had changed.
     """
-    files = {"Release": release, "Release.gpg": signatures.detached, "InRelease": signatures.inline}
+    files = {"Release": release, "Release.gpg": signatures.detached, "InRelease": signatures.inline, PAGE: page}
     for name, data in files.items():
         write_new(tree / name, data)
         os.utime(tree / name, (date, date))

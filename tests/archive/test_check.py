@@ -48,6 +48,8 @@ def test_a_suite_that_was_never_published_is_found(archive: Archive) -> None:
         "pool/main/f/foo/foo_1.0-1_amd64.deb",
         "archive-keyring.asc",
         "archive-keyring.gpg",
+        "index.html",
+        "dists/suite/index.html",
     ],
 )
 def test_every_damage_is_found(archive: Archive, make_deb: MakeDeb, name: str, damage: Callable[[Path], None]) -> None:

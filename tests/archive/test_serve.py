@@ -44,6 +44,9 @@ def ask(
         ("/dists/suite/Release", "text/plain; charset=utf-8", "no-cache"),
         ("/dists/suite/main/binary-amd64/Packages.xz", "application/x-xz", "no-cache"),
         ("/dists/suite/main/Contents-amd64.gz", "application/gzip", "no-cache"),
+        ("/", "text/html; charset=utf-8", "no-cache"),
+        ("/dists/suite/", "text/html; charset=utf-8", "no-cache"),
+        ("/dists/suite/index.html", "text/html; charset=utf-8", "no-cache"),
         ("/archive-keyring.asc", "application/pgp-keys", "no-cache"),
         ("/archive-keyring.gpg", "application/octet-stream", "no-cache"),
         (
@@ -58,11 +61,13 @@ def test_files_come_with_type_and_caching(archive: Archive, server: Server, path
     assert status == 200
     assert (headers["Content-Type"], headers["Cache-Control"]) == (kind, caching)
     assert "Content-Encoding" not in headers
-    assert body == (archive.public / path[1:].replace("%2b", "+")).read_bytes()
+    file = archive.public / path[1:].replace("%2b", "+")
+    file = file / "index.html" if path.endswith("/") else file
+    assert body == file.read_bytes()
     status, headers, body = ask(server, path, method="HEAD")
     assert (status, int(headers["Content-Length"]), body) == (
         200,
-        len((archive.public / path[1:].replace("%2b", "+")).read_bytes()),
+        file.stat().st_size,
         b"",
     )
 
@@ -87,8 +92,9 @@ def test_by_hash_is_for_ever(archive: Archive, server: Server) -> None:
         "/%00",
         "/" + "x" * 300,
         "/absent",
-        "/",
-        "/dists/suite/",
+        "/dists/",
+        "/dists/suite",
+        "/dists/suite/main/",
         "/pool",
     ],
 )
