@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from debtool.audit.rules import Rules
 
 # Raised when an audit finds or keeps something else than before.
-_FORMAT = 2
+_FORMAT = 3
 
 _LEVEL = 3
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, zstandard.ZstdError)
@@ -97,7 +97,7 @@ class AuditCache:
         return self.folder / kind / name[:2] / f"{name}.json.zst"
 
 
-def _read(record: Path) -> Any:  # noqa: ANN401 -- JSON
+def _read(record: Path) -> Any:
     return json.loads(zstandard.ZstdDecompressor().decompress(record.read_bytes()))
 
 
@@ -113,7 +113,10 @@ _PARTS = ("name", "count", "address", "code", "text")
 
 def _file_to_json(audit: FileAudit) -> list[Any]:
     findings = [
-        [*(getattr(finding, name) for name in _NAMES), [[getattr(part, name) for name in _PARTS] for part in finding.features]]
+        [
+            *(getattr(finding, name) for name in _NAMES),
+            [[getattr(part, name) for name in _PARTS] for part in finding.features],
+        ]
         for finding in audit.findings
     ]
     return [*(getattr(audit, name) for name in _COUNTS), findings]

@@ -1,7 +1,6 @@
 """Instructions that a CPU lacks, and where code goes: one range of a file, as fast as Python goes.
 
-A table of small numbers by instruction code, made once for a baseline, says which instructions are of interest; most
-are not, and cost one look-up.
+Most instructions are of no interest, and cost one look-up in a table.
 """
 
 from __future__ import annotations
@@ -9,13 +8,20 @@ from __future__ import annotations
 import re
 from array import array
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from iced_x86 import Code, CpuidFeature, Decoder, FlowControl, Formatter, FormatterSyntax, Instruction, Mnemonic, Register
+from iced_x86 import (
+    Decoder,
+    FlowControl,
+    Formatter,
+    FormatterSyntax,
+    Instruction,
+    Mnemonic,
+)
 
 from debtool.audit.findings import Feature
+from debtool.audit.instructions import ASKS, BEYOND, BRANCH, GOES, INVALID, LEA, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,15 +29,13 @@ if TYPE_CHECKING:
     from debtool.audit.baselines import Baseline
     from debtool.audit.image import Function
 
-_INVALID, _BRANCH, _LEA, _ASKS, _BEYOND = range(1, 6)
-"""What an instruction is, 0 for nothing of interest; from _BEYOND on, the number of what is lacking."""
-
 _BATCH: Final = 2**16
 """Instructions that are looked at together: what bounds the memory for code in which no function is known."""
 
 _PADDING: Final = re.compile(
     rb"""(?: [\x00\x90\xcc]
-           | [\x66\x2e]* \x0f\x1f (?: [\x00-\x03\x06\x07] | [\x40-\x43\x45-\x47]. | \x44.. | [\x80-\x83\x85-\x87].{4} | \x84.{5} )
+           | [\x66\x2e]* \x0f\x1f (?: [\x00-\x03\x06\x07] | [\x40-\x43\x45-\x47]. | \x44..
+                                   | [\x80-\x83\x85-\x87].{4} | \x84.{5} )
            | \x66+\x90 | \x8d[\x76\xb6\x74\xb4][\x00\x26]\x00* | \x87\xdb | \x89\xf6
          )*""",
     re.DOTALL | re.VERBOSE,
@@ -71,6 +75,7 @@ class Range:
         bits: 64 or 32.
         text: The lowest address of code in the file and the one behind the highest.
         got: What 32-bit position-independent code counts addresses from, 0 if unknown.
+        absolute: It is a program that is not relocated, whose code has addresses as they are.
         objects: Those of the starts where symbols say that there is data.
         named: Something says that these are functions; otherwise what is called in them may be the start of another.
     """
@@ -83,6 +88,7 @@ class Range:
     bits: int
     text: tuple[int, int]
     got: int = 0
+    absolute: bool = False
     objects: frozenset[int] = frozenset()
     named: bool = True
 
@@ -130,44 +136,6 @@ class Decoded:
     pieces: array[int] = field(default_factory=lambda: array("Q"))
 
 
-def _names(of: type) -> dict[int, str]:
-    return {value: name for name, value in vars(of).items() if isinstance(value, int) and not name.startswith("_")}
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """What every instruction is for one baseline: by its code; and the features and effects of those that it lacks."""
-
-    kinds: list[int]
-    lacking: list[tuple[str, bool]]
-
-
-@lru_cache(maxsize=4)
-def _table(baseline: Baseline) -> _Table:
-    features, mnemonics = _names(CpuidFeature), _names(Mnemonic)
-    codes = _names(Code)
-    kinds = [0] * (max(codes) + 1)
-    lacking: dict[tuple[str, bool], int] = {}
-    instruction = Instruction()
-    for code in codes:
-        instruction.code = code
-        mnemonic = mnemonics[instruction.mnemonic].lower()
-        lacks = [features[number] for number in instruction.cpuid_features() if features[number] not in baseline.features]
-        effect = baseline.effect(mnemonic)
-        if code == Code.INVALID:
-            kinds[code] = _INVALID
-        elif lacks and effect != "harmless":
-            lack = ("+".join(lacks), effect == "silent")
-            kinds[code] = _BEYOND + lacking.setdefault(lack, len(lacking))
-        elif mnemonic == "cpuid":
-            kinds[code] = _ASKS
-        elif mnemonic == "lea":
-            kinds[code] = _LEA
-        elif instruction.flow_control in (FlowControl.UNCONDITIONAL_BRANCH, FlowControl.CONDITIONAL_BRANCH, FlowControl.CALL):
-            kinds[code] = _BRANCH
-    return _Table(kinds, list(lacking))
-
-
 _STOPS = frozenset({
     FlowControl.UNCONDITIONAL_BRANCH, FlowControl.INDIRECT_BRANCH, FlowControl.RETURN, FlowControl.EXCEPTION,
 })  # fmt: skip
@@ -188,7 +156,7 @@ class _Decoding:
     def __init__(self, work: Range, code: bytes, baseline: Baseline) -> None:
         self.work = work
         self.code = code
-        self.table = _table(baseline)
+        self.table = table_of(baseline)
         self.decoded = Decoded()
         self.taken: set[int] = set()
         self.falling: int | None = None  # the function whose last instruction goes on to the next one
@@ -224,60 +192,60 @@ class _Decoding:
 
     def _function(self, start: int, end: int) -> None:
         """Decode from ``start`` to ``end``."""
-        kinds, decoded = self.table.kinds, self.decoded
-        named, is_data = self.work.named, start in self.work.objects
+        kinds = self.table.kinds
+        is_data = start in self.work.objects
         edges: set[int] = set()
-        found: Found | None = None
         last: Instruction | None = None
         decoder = Decoder(self.work.bits, self._bytes(start, end), ip=start)
         # A list of instructions is made much faster than a loop goes, and is most often the whole function.
         for instructions in (list(decoder),) if end - start <= _BATCH else _batches(decoder):
-            if not instructions:
-                return
-            last = instructions[-1]
-            decoded.instructions += len(instructions)
+            self.decoded.instructions += len(instructions)
             for instruction in [one for one in instructions if kinds[one.code]]:
                 kind = kinds[instruction.code]
-                if kind == _BRANCH:
-                    target = instruction.near_branch_target
-                    if not start <= target < end or (not named and instruction.flow_control == FlowControl.CALL):
-                        edges.add(target)
-                elif kind == _LEA:
-                    if not is_data:
-                        self._take(instruction)
-                else:
-                    if found is None:
-                        found = decoded.found.setdefault(start, Found())
-                    self._note(found, kind, instruction)
-        if is_data:
+                if kind > GOES:
+                    self._note(self.decoded.found.setdefault(start, Found()), kind, instruction)
+                elif not is_data:
+                    self._follow(instruction, kind, start, end, edges)
+            last = instructions[-1] if instructions else None
+        if is_data or last is None:
             return
+        found = self.decoded.found.get(start)
         if found is not None and found.invalid and found.features:
             self._descend(found, start, end)
-        if last is not None and last.flow_control not in _ENDS and kinds[last.code] != _INVALID:
+        if last.flow_control not in _ENDS and not self._invalid(last):
             self.falling = start
         for target in edges:
-            decoded.edges.extend((start, target))
+            self.decoded.edges.extend((start, target))
+
+    def _follow(self, instruction: Instruction, kind: int, start: int, end: int, edges: set[int]) -> None:
+        """Note where a jump or call leads to, and which address is taken."""
+        if kind == BRANCH:
+            target = instruction.near_branch_target
+            # Within code that nothing names, what is called is the start of a function, as far as anything is.
+            inside = start <= target < end
+            if not inside or (not self.work.named and instruction.flow_control == FlowControl.CALL):
+                edges.add(target)
+        elif kind == LEA:
+            if instruction.is_ip_rel_memory_operand:
+                self.taken.add(instruction.memory_displacement)
+            elif self.work.got:
+                self.taken.add((instruction.memory_displacement + self.work.got) & 0xFFFFFFFF)
+        elif self.work.absolute:
+            self.taken.add(instruction.immediate(instruction.op_count - 1))
 
     def _bytes(self, start: int, end: int) -> bytes:
         return self.code[start - self.work.address : end - self.work.address]
 
-    def _take(self, instruction: Instruction) -> None:
-        """Note an address that ``lea`` computes."""
-        if instruction.is_ip_rel_memory_operand:
-            self.taken.add(instruction.memory_displacement)
-        elif self.work.got and instruction.memory_base != Register.NONE:
-            self.taken.add((instruction.memory_displacement + self.work.got) & 0xFFFFFFFF)
-
     def _note(self, found: Found, kind: int, instruction: Instruction) -> None:
-        if kind == _INVALID:
+        if kind == INVALID:
             found.invalid += instruction.len
             self.decoded.undecoded += instruction.len
             return
-        if kind == _ASKS or instruction.mnemonic == Mnemonic.XGETBV:
+        if kind == ASKS or instruction.mnemonic == Mnemonic.XGETBV:
             found.asks_cpu = True
-        if kind < _BEYOND:
+        if kind < BEYOND:
             return
-        name, silent = self.table.lacking[kind - _BEYOND]
+        name, silent = self.table.lacking[kind - BEYOND]
         if silent:
             found.silent.add(name)
         held = found.features.get(name)
@@ -294,18 +262,21 @@ class _Decoding:
         In doubt it is code: where an indirect jump may lead anywhere, nothing is kept apart.
         """
         reached, sure = self._reached(start, end)
-        found.runs_dry = any(instruction.code == Code.INVALID for instruction in reached.values())
+        found.runs_dry = any(self._invalid(instruction) for instruction in reached.values())
         if not sure:
             return
         found.unreached, found.features = found.features, {}
         found.silent.clear()
         for address in sorted(reached):
-            if (kind := self.table.kinds[reached[address].code]) >= _BEYOND:
+            if (kind := self.table.kinds[reached[address].code]) >= BEYOND:
                 self._note(found, kind, reached[address])
         for name, feature in found.features.items():
             other = found.unreached.pop(name, None)
             if other is not None and other.count > feature.count:
                 found.unreached[name] = replace(other, count=other.count - feature.count)
+
+    def _invalid(self, instruction: Instruction) -> bool:
+        return self.table.kinds[instruction.code] == INVALID
 
     def _reached(self, start: int, end: int) -> tuple[dict[int, Instruction], bool]:
         """Return the instructions that ``start`` leads to by direct jumps, and whether there are no others."""
@@ -324,7 +295,7 @@ class _Decoding:
                         waiting.append(target)
                 elif flow == FlowControl.INDIRECT_BRANCH:
                     sure = False
-                if flow in _STOPS or instruction.code == Code.INVALID:
+                if flow in _STOPS or self._invalid(instruction):
                     break
         return reached, sure
 

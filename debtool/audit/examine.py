@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from debtool.audit.calls import CallGraph
 from debtool.audit.decode import Decoded, Range, Use
 from debtool.audit.image import ADDRESS
+from debtool.audit.layout import ET_EXEC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,6 +52,8 @@ def ranges(image: Image, size: int = RANGE) -> Iterator[Range]:
     objects = table.objects()
     text = (image.sections[0].address, image.sections[-1].end)
     for section in image.sections:
+        if section.is_stubs:
+            continue
         row = bisect_left(table.starts, section.address)
         last = bisect_left(table.starts, section.end)
         start = section.address
@@ -65,7 +68,8 @@ def ranges(image: Image, size: int = RANGE) -> Iterator[Range]:
                 table.ends[row:following],
                 image.bits,
                 text,
-                image.got,
+                image.layout.got,
+                image.layout.kind == ET_EXEC,
                 objects.intersection(table.starts[row:following]) if objects else objects,
             )
             row, start = following, end
@@ -90,7 +94,7 @@ def examine(image: Image, decode: Decode, divided: Decode) -> Examined:
     objects = table.objects()
     uses: list[Use] = []
     for start, found in sorted((pair for result in results for pair in result.found.items()), key=itemgetter(0)):
-        uses += _uses(table[start], found, start in objects or loose.is_data(start, found))
+        uses += _uses(table[start], found, is_data=start in objects or loose.is_data(start, found))
     return Examined(
         uses=uses,
         graph=CallGraph.between(table.starts, _packed(results, table, image.stubs), image.entries),
@@ -175,10 +179,21 @@ class _Loose:
         ends = array("Q", [*starts[1:], end])
         text = (image.sections[0].address, image.sections[-1].end)
         offset = section.offset + start - section.address
-        return Range(start, end - start, offset, starts, ends, image.bits, text, image.got, named=False)
+        return Range(
+            start,
+            end - start,
+            offset,
+            starts,
+            ends,
+            image.bits,
+            text,
+            image.layout.got,
+            image.layout.kind == ET_EXEC,
+            named=False,
+        )
 
 
-def _uses(function: Function, found: Found, is_data: bool) -> Iterator[Use]:
+def _uses(function: Function, found: Found, *, is_data: bool) -> Iterator[Use]:
     """Yield what is to be told of a function: code and data apart."""
     if is_data:
         parts = [(_sum(found.features, found.unreached), True)]

@@ -39,18 +39,26 @@ SHT_REL: Final = 9
 SHT_DYNSYM: Final = 11
 SHT_INIT_ARRAY: Final = 14
 SHT_PREINIT_ARRAY: Final = 16
+SHT_RELR: Final = 19
 SHF_ALLOC: Final = 2
 SHF_EXECINSTR: Final = 4
-PT_LOAD: Final = 1
-PT_DYNAMIC: Final = 2
-PT_GNU_EH_FRAME: Final = 0x6474E550
-PF_X: Final = 1
+_PT_LOAD = 1
+_PT_DYNAMIC = 2
+_PT_GNU_EH_FRAME = 0x6474E550
+_PF_X = 1
+
+_DT_PLTRELSZ, _DT_PLTGOT, _DT_STRTAB, _DT_SYMTAB, _DT_RELA, _DT_RELASZ, _DT_INIT = 2, 3, 5, 6, 7, 8, 12
+_DT_REL, _DT_RELSZ, _DT_PLTREL, _DT_JMPREL, _DT_INIT_ARRAY, _DT_INIT_ARRAYSZ = 17, 18, 20, 23, 25, 27
+_DT_PREINIT_ARRAY, _DT_PREINIT_ARRAYSZ, _DT_RELRSZ, _DT_RELR = 32, 33, 35, 36
+
+R_RELATIVE: Final = 8
+"""R_X86_64_RELATIVE and R_386_RELATIVE."""
 
 DAMAGED: Final = (struct.error, ValueError, IndexError, OverflowError)
 """What reading a damaged file raises, besides `NotAudited`."""
 
 
-class NotAudited(Exception):
+class NotAudited(Exception):  # noqa: N818 -- an outcome, told as a note
     """A file has no code that can be audited; the text says why."""
 
 
@@ -86,6 +94,11 @@ class Section:
         """The address behind it."""
         return self.address + self.size
 
+    @property
+    def is_stubs(self) -> bool:
+        """Whether it is a procedure linkage table: jumps to functions of other files, and nothing else."""
+        return self.name.startswith(".plt")
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -98,11 +111,17 @@ class Segment:
     size: int
 
 
+def is_initial(section: Section) -> bool:
+    """Return whether a section has the addresses of functions that run when the file is loaded."""
+    return section.kind in (SHT_INIT_ARRAY, SHT_PREINIT_ARRAY) or section.name.startswith(".ctors")
+
+
 class Layout:
     """An open ELF file for x86.
 
     Attributes:
-        bits: 64 or 32.
+        bits: The size of addresses in its tables: 64 or 32.
+        mode: How its instructions are decoded: 64 or 32.
         kind: ET_*.
         entry: Where a program starts, 0 if nowhere.
         sections: All of its sections, by number.
@@ -164,6 +183,7 @@ class Layout:
         segment_step, segment_count, section_step, section_count, names = fields[5:]
         self.segments = self._read_segments(segments, segment_step, segment_count, wide=wide)
         self.sections = self._read_sections(sections, section_step, section_count, names, wide=wide)
+        self._dynamic = self._read_dynamic()
 
     def _read_segments(self, offset: int, step: int, count: int, *, wide: bool) -> tuple[Segment, ...]:
         found = []
@@ -213,7 +233,7 @@ class Layout:
         if self.kind == ET_REL:
             return address
         for segment in self.segments:
-            if segment.kind == PT_LOAD and segment.address <= address < segment.address + segment.size:
+            if segment.kind == _PT_LOAD and segment.address <= address < segment.address + segment.size:
                 return segment.offset + address - segment.address
         return None
 
@@ -225,13 +245,79 @@ class Layout:
             found = [
                 Section("", SHT_PROGBITS, SHF_EXECINSTR, segment.address, segment.offset, segment.size)
                 for segment in self.segments
-                if segment.kind == PT_LOAD and segment.flags & PF_X and segment.size
+                if segment.kind == _PT_LOAD and segment.flags & _PF_X and segment.size
             ]
         kept: list[Section] = []
         for section in sorted(found, key=lambda section: section.address):
             if not kept or section.address >= kept[-1].end:
                 kept.append(section)
         return tuple(kept)
+
+    def symbol_tables(self) -> list[tuple[Section, int]]:
+        """Return the tables of symbols, each with the place in the file of its names."""
+        found = [
+            (section, self.sections[section.link].offset)
+            for section in self.sections
+            if section.kind in (SHT_SYMTAB, SHT_DYNSYM) and section.link < len(self.sections)
+        ]
+        tags = self._dynamic
+        names, table = self.offset(tags.get(_DT_STRTAB, 0)), tags.get(_DT_SYMTAB, 0)
+        # Linkers place the names behind the symbols: nothing else says how many there are.
+        if not found and names and table and tags[_DT_STRTAB] > table and (place := self.offset(table)) is not None:
+            found.append((Section("", SHT_DYNSYM, SHF_ALLOC, table, place, tags[_DT_STRTAB] - table), names))
+        return found
+
+    def initial(self) -> tuple[list[Section], list[int]]:
+        """Return the arrays of functions that run when the file is loaded, and the addresses of other such code."""
+        if self._dynamic:
+            pairs = ((_DT_PREINIT_ARRAY, _DT_PREINIT_ARRAYSZ), (_DT_INIT_ARRAY, _DT_INIT_ARRAYSZ))
+            tables = [self._table(SHT_INIT_ARRAY, place, size) for place, size in pairs]
+            return [table for table in tables if table is not None], [self._dynamic.get(_DT_INIT, 0)]
+        arrays = [section for section in self.sections if is_initial(section)]
+        return arrays, [section.address for section in self.sections if section.name == ".init"]
+
+    def relocation_tables(self) -> list[Section]:
+        """Return the tables of relocations that are done when the file is loaded, or when it is linked if an object."""
+        if self._dynamic:
+            linked = SHT_RELA if self._dynamic.get(_DT_PLTREL) == _DT_RELA else SHT_REL
+            tables = (
+                self._table(SHT_RELA, _DT_RELA, _DT_RELASZ),
+                self._table(SHT_REL, _DT_REL, _DT_RELSZ),
+                self._table(SHT_RELR, _DT_RELR, _DT_RELRSZ),
+                self._table(linked, _DT_JMPREL, _DT_PLTRELSZ),
+            )
+            return [table for table in tables if table is not None]
+        linked_later = self.kind == ET_REL
+        return [
+            section
+            for section in self.sections
+            if section.kind in (SHT_REL, SHT_RELA) and (section.flags & SHF_ALLOC or linked_later)
+        ]
+
+    @property
+    def got(self) -> int:
+        """What 32-bit position-independent code counts addresses from, 0 if there is none (psABI i386, 3.5.2)."""
+        return self._dynamic.get(_DT_PLTGOT, 0) if self.mode == 32 and self.kind == _ET_DYN else 0  # noqa: PLR2004
+
+    def _table(self, kind: int, address: int, size: int) -> Section | None:
+        place = self.offset(self._dynamic.get(address, 0))
+        if place is None or not self._dynamic.get(address):
+            return None
+        held = max(0, min(self._dynamic.get(size, 0), len(self.mapping) - place))
+        return Section("", kind, SHF_ALLOC, self._dynamic[address], place, held)
+
+    def _read_dynamic(self) -> dict[int, int]:
+        segment = next((one for one in self.segments if one.kind == _PT_DYNAMIC), None)
+        if segment is None or self.kind == ET_REL:
+            return {}
+        layout = struct.Struct("<QQ" if self.bits == 64 else "<II")  # noqa: PLR2004
+        data = self.mapping[segment.offset : segment.offset + segment.size]
+        tags: dict[int, int] = {}
+        for tag, value in layout.iter_unpack(data[: len(data) // layout.size * layout.size]):
+            if not tag:
+                break
+            tags.setdefault(tag, value)
+        return tags
 
     def symbols(self, section: Section) -> Iterator[tuple[int, int, int, int, int, int]]:
         """Yield name, info, other, section number, value and size of each symbol in a table of symbols."""
@@ -248,6 +334,9 @@ class Layout:
 
     def relocations(self, section: Section) -> Iterator[tuple[int, int, int, int | None]]:
         """Yield place, kind, symbol's number and addend of each relocation; None: the addend is at the place."""
+        if section.kind == SHT_RELR:
+            yield from ((place, R_RELATIVE, 0, None) for place in self._relative(section))
+            return
         data = self.mapping[section.offset : section.offset + section.size]
         explicit = section.kind == SHT_RELA
         wide = self.bits == 64  # noqa: PLR2004
@@ -255,6 +344,19 @@ class Layout:
         shift, mask = (32, 0xFFFFFFFF) if wide else (8, 0xFF)
         for row in layout.iter_unpack(data[: len(data) // layout.size * layout.size]):
             yield row[0], row[1] & mask, row[1] >> shift, row[2] if explicit else None
+
+    def _relative(self, section: Section) -> Iterator[int]:
+        """Yield the places of relative relocations, packed as addresses and bitmaps (gABI draft, SHT_RELR)."""
+        size = self.bits // 8
+        data = self.mapping[section.offset : section.offset + section.size]
+        place = 0
+        for (entry,) in struct.iter_unpack("<Q" if size == 8 else "<I", data[: len(data) // size * size]):  # noqa: PLR2004
+            if entry & 1:
+                yield from (place + bit * size for bit in range(8 * size - 1) if entry >> bit + 1 & 1)
+                place += (8 * size - 1) * size
+            else:
+                yield entry
+                place = entry + size
 
     def word(self, address: int) -> int:
         """Return the pointer that the file has at ``address``, 0 if there is none."""
@@ -265,13 +367,13 @@ class Layout:
         return int.from_bytes(self.mapping[place : place + size], "little")
 
     def unwound(self) -> Iterator[tuple[int, int]]:
-        """Yield start and size of each range that .eh_frame says how to unwind: of each function, as compilers do it."""
+        """Yield start and size of each range that .eh_frame says how to unwind: with compilers, of each function."""
         for section in self.sections:
             if section.name == ".eh_frame" and section.kind != SHT_NOBITS:
                 yield from self._frames(section.offset, section.address, section.size)
                 return
         for segment in self.segments:
-            if segment.kind == PT_GNU_EH_FRAME and self.mapping[segment.offset + 1 : segment.offset + 2] == b"\x1b":
+            if segment.kind == _PT_GNU_EH_FRAME and self.mapping[segment.offset + 1 : segment.offset + 2] == b"\x1b":
                 (distance,) = struct.unpack_from("<i", self.mapping, segment.offset + 4)
                 address = segment.address + 4 + distance
                 place = self.offset(address)

@@ -1,0 +1,74 @@
+"""What each instruction is for a baseline: a table of small numbers by the decoder's instruction codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from iced_x86 import Code, CpuidFeature, FlowControl, Instruction, Mnemonic
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from debtool.audit.baselines import Baseline
+
+BRANCH, LEA, IMMEDIATE, INVALID, ASKS, BEYOND = range(1, 7)
+"""A direct jump or call, ``lea``, an operation on a 32- or 64-bit number, no instruction, CPUID; from BEYOND on, the
+number of what the baseline lacks. 0 is anything else."""
+GOES: Final = IMMEDIATE
+"""Up to here a kind tells where code goes."""
+
+_BRANCHES = (FlowControl.UNCONDITIONAL_BRANCH, FlowControl.CONDITIONAL_BRANCH, FlowControl.CALL)
+_IMMEDIATES = frozenset(
+    {
+        Code.MOV_R32_IMM32,
+        Code.MOV_R64_IMM64,
+        Code.MOV_RM32_IMM32,
+        Code.MOV_RM64_IMM32,
+        Code.PUSHD_IMM32,
+        Code.PUSHQ_IMM32,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The kinds of instructions by code; and by number what is lacking: the features' names, and whether silently."""
+
+    kinds: list[int]
+    lacking: list[tuple[str, bool]]
+
+
+@lru_cache(maxsize=4)
+def table_of(baseline: Baseline) -> Table:
+    """Return the table for a baseline.
+
+    >>> from debtool.audit.baselines import find_baseline
+    >>> table = table_of(find_baseline("westmere"))
+    >>> table.lacking[table.kinds[Code.LZCNT_R32_RM32] - BEYOND]
+    ('LZCNT', True)
+    """
+    features, mnemonics = _names(CpuidFeature), _names(Mnemonic)
+    codes = _names(Code)
+    kinds = [0] * (max(codes) + 1)
+    lacking: dict[tuple[str, bool], int] = {}
+    for code in codes:
+        instruction = Instruction.create(code)  # without operands, which are not asked for
+        mnemonic = mnemonics[instruction.mnemonic].lower()
+        lacks = [name for number in instruction.cpuid_features() if (name := features[number]) not in baseline.features]
+        effect = baseline.effect(mnemonic)
+        if code == Code.INVALID:
+            kinds[code] = INVALID
+        elif lacks and effect != "harmless":
+            lack = ("+".join(lacks), effect == "silent")
+            kinds[code] = BEYOND + lacking.setdefault(lack, len(lacking))
+        elif instruction.flow_control in _BRANCHES:
+            kinds[code] = BRANCH
+        else:
+            kinds[code] = {"lea": LEA, "cpuid": ASKS}.get(mnemonic, IMMEDIATE if code in _IMMEDIATES else 0)
+    return Table(kinds, list(lacking))
+
+
+def _names(of: ModuleType) -> dict[Any, str]:  # of the decoder's own integer types
+    return {value: name for name, value in vars(of).items() if isinstance(value, int) and not name.startswith("_")}
