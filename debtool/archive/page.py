@@ -18,7 +18,7 @@ from debtool.archive.client import sources_stanza
 from debtool.audit.findings import Level
 from debtool.audit.html import render_page
 from debtool.audit.summary import LEVELS
-from debtool.model.text import human_bytes, visible
+from debtool.model.text import amount, human_bytes, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,8 +75,8 @@ def suite_page(
             description=description,
             fingerprint=_grouped(key.fingerprint),
             enrolment=_enrolment(layout, config, key, suite, packages),
-            levels={level.value: promise for level, promise in LEVELS.items()},
-            audited=any(row["level"] for row in rows),
+            levels={level: promise for level, promise in LEVELS.items() if level in {row["level"] for row in rows}},
+            count=amount(len(rows), "package"),
             size=human_bytes(sum(one.package.size for one in packages)),
             packages=rows,
         )

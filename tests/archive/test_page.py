@@ -48,6 +48,7 @@ def test_the_page_shows_every_package_with_its_audit(archive: Archive, make_deb:
     ]
     assert "Generation 1 of 20" in page
     assert "5 packages" in page
+    assert "badge unproven" not in page
 
 
 def test_what_a_package_says_of_itself_is_text(archive: Archive, make_deb: MakeDeb) -> None:
