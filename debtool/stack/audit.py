@@ -9,13 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from debtool.audit.baselines import find_baseline
-from debtool.audit.findings import SAFE, Kind, Level
+from debtool.audit.findings import Kind, Level
 from debtool.audit.gate import kept_verdict
 from debtool.audit.rules import load_rules, matcher
 from debtool.audit.static import audit_paths
 from debtool.audit.summary import document, title
 from debtool.model.definition import find_line
 from debtool.model.errors import DebtoolError, InputError
+from debtool.stack.suspects import SuspectCache, Suspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from debtool.audit.baselines import Baseline
-    from debtool.audit.findings import Finding, PackageAudit
     from debtool.audit.gate import ProbeResult, Verdict
     from debtool.model.stack import AuditException
     from debtool.model.target import Target
     from debtool.stack.facts import WheelFacts
     from debtool.stack.make import Watcher
     from debtool.stack.project import Project
+    from debtool.stack.suspects import FileFinding
 
 _T = TypeVar("_T")
 
@@ -46,19 +47,6 @@ class Standing(StrEnum):
     """May execute some, and the stack says why that is right."""
     REFUSED = "refused"
     """May execute some, or failed when it was run."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileFinding:
-    """A finding and where it is.
-
-    Attributes:
-        file: The ELF file's path in the wheel.
-        finding: What was found.
-    """
-
-    file: str
-    finding: Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +83,27 @@ class WheelAudit:
         name: The distribution.
         version: Its version.
         path: The wheel.
-        package: The static audit.
+        sha256: Its hash.
+        baseline: The CPU's name.
+        level: What the static audit promises of it.
+        today: The day that it was judged on.
+        cache: debtool's cache, which has the whole of the audit.
         verdict: What running it on the emulated baseline showed; None if it was not run.
         applied: The stack's exceptions that concern the wheel, each with what it covers; each finding and each failed
             probe is covered by the first that is not expired, else by the first at all.
         findings: What may be executed on the baseline and no exception covers.
         probes: The failed probes that no exception covers.
         missing: Whether the stack wants a verdict and there is none.
-        today: The day that it was judged on.
     """
 
     name: str
     version: Version
     path: Path
-    package: PackageAudit
+    sha256: str
+    baseline: str
+    level: Level
     today: dt.date
+    cache: Path
     verdict: Verdict | None = None
     applied: tuple[Applied, ...] = ()
     findings: tuple[FileFinding, ...] = ()
@@ -128,20 +122,23 @@ class WheelAudit:
             return Standing.REFUSED
         if any(one.covers for one in self.applied):
             return Standing.EXCEPTED
-        return Standing.FREE if self.package.level is Level.FREE else Standing.DISPATCH_SAFE
+        return Standing.FREE if self.level is Level.FREE else Standing.DISPATCH_SAFE
 
     @property
     def field(self) -> str:
         """The package's control field: the baseline, the standing, and whether it was run emulated."""
-        words = [self.package.baseline, str(self.standing), *(["emulated"] if self.verdict else [])]
+        words = [self.baseline, str(self.standing), *(["emulated"] if self.verdict else [])]
         return " ".join(words)
 
     def document(self) -> dict[str, Any]:
         """Return what the package carries: the audit, the stack's exceptions and what they cover."""
+        rules, known = load_rules(), {self.path: self.sha256}
+        [package] = audit_paths(
+            [self.path], find_baseline(self.baseline), rules, cache=self.cache, jobs=1, hashes=known
+        )
         # The wheel's name, not its path: the same wheel gives the same document on every machine.
-        told = replace(self.package, subject=self.path.name)
         return {
-            **document(told, load_rules()),
+            **document(replace(package, subject=self.path.name), rules),
             "standing": str(self.standing),
             "exceptions": [
                 {
@@ -231,54 +228,73 @@ def audit_wheels(
     if baseline is None:
         return None
     compiled = [wheel for wheel in wheels if wheel.elf]
-    audits = audit_paths(
-        [wheel.path for wheel in compiled],
-        baseline,
-        load_rules(),
-        cache=cache,
-        jobs=jobs,
-        progress=_Progress(watcher),
-        hashes={wheel.path: wheel.sha256 for wheel in compiled},
-    )
+    suspects = _suspects(compiled, baseline, cache=cache, jobs=jobs, watcher=watcher)
     today = today or dt.datetime.now(dt.UTC).date()
     exceptions = project.stack.exception
     required = project.stack.emulate == "required" and baseline.qemu is not None
     judged = {}
-    for wheel, audit in zip(compiled, audits, strict=True):
+    for wheel in compiled:
         concerning = [
             (number, one)
             for number, one in enumerate(exceptions)
             if one.concerns(wheel.name, wheel.version, target.name)
         ]
         verdict = kept_verdict(cache, wheel.sha256, baseline)
-        judged[str(wheel.name)] = judge(wheel, audit, verdict, concerning, today=today, required=required)
+        judged[str(wheel.name)] = judge(
+            wheel,
+            suspects[wheel.sha256],
+            verdict,
+            concerning,
+            baseline=baseline.name,
+            today=today,
+            cache=cache,
+            required=required,
+        )
     used = {one.number for wheel in judged.values() for one in wheel.applied if one.covers}
     meant = [number for number, one in enumerate(exceptions) if not one.targets or target.name in one.targets]
     return Gate(baseline, judged, tuple(number for number in meant if number not in used))
 
 
+def _suspects(
+    wheels: Sequence[WheelFacts], baseline: Baseline, *, cache: Path, jobs: int, watcher: Watcher
+) -> dict[str, Suspects]:
+    """Return what may be executed on ``baseline`` of each wheel, by its hash; what is not known yet is audited."""
+    rules = load_rules()
+    kept = SuspectCache.below(cache, baseline, rules)
+    found = {wheel.sha256: known for wheel in wheels if (known := kept.read(wheel.sha256)) is not None}
+    missing = {wheel.path: wheel.sha256 for wheel in wheels if wheel.sha256 not in found}
+    progress = _Progress(watcher)
+    audits = audit_paths([*missing], baseline, rules, cache=cache, jobs=jobs, progress=progress, hashes=missing)
+    for sha256, audit in zip(missing.values(), audits, strict=True):
+        found[sha256] = Suspects.of(audit)
+        kept.keep(sha256, found[sha256])
+    return found
+
+
 def judge(
     wheel: WheelFacts,
-    audit: PackageAudit,
+    suspects: Suspects,
     verdict: Verdict | None,
     exceptions: Sequence[tuple[int, AuditException]],
     *,
+    baseline: str,
     today: dt.date,
+    cache: Path,
     required: bool = False,
 ) -> WheelAudit:
     """Return what the audit and the verdict of ``wheel`` come to with the ``exceptions`` that concern it.
 
     Args:
         wheel: The wheel.
-        audit: Its static audit.
+        suspects: What its static audit found.
         verdict: The emulated gate's verdict, if it is known.
         exceptions: The stack's exceptions that concern it, with their numbers.
-        today: The day that they are judged on.
+        baseline: The baseline's name.
+        today: The day that exceptions are judged on.
+        cache: debtool's cache.
         required: Whether it is refused without a verdict.
     """
-    found = [
-        FileFinding(file.path, finding) for file in audit.files for finding in file.findings if finding.kind not in SAFE
-    ]
+    found: Sequence[FileFinding] = suspects.findings
     kinds = {one.finding.symbol: one.finding.kind for one in found if one.finding.symbol}
     probes: Sequence[ProbeResult] = verdict.findings if verdict else ()
     # One that still counts comes before one that is expired, so that renewing means adding or changing, as one likes.
@@ -292,8 +308,11 @@ def judge(
         str(wheel.name),
         wheel.version,
         wheel.path,
-        audit,
+        wheel.sha256,
+        baseline,
+        suspects.level,
         today,
+        cache,
         verdict,
         tuple(sorted(applied, key=lambda one: one.number)),
         tuple(found),

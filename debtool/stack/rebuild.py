@@ -21,10 +21,11 @@ from debtool.model.definition import toml_string
 from debtool.model.errors import FindingsError, InputError, Issue
 from debtool.model.shipped import is_installed
 from debtool.model.stack import Rebuild, parse_stack
-from debtool.stack.audit import FileFinding, stack_baseline
+from debtool.stack.audit import stack_baseline
 from debtool.stack.facts import read_wheel
 from debtool.stack.project import Project
 from debtool.stack.refusal import told
+from debtool.stack.suspects import Suspects
 from debtool.stack.wheels import build_locked, read_lock
 from debtool.wheel.fetch import FileCache, fetch, fetch_sdist
 from debtool.wheel.resolve import inputs_digest
@@ -256,10 +257,9 @@ def _has_elf(plan: RebuildPlan, files: FileCache) -> bool:
 
 
 def _unproven(plan: RebuildPlan, built: BuiltWheel, audit: PackageAudit) -> Issue:
-    found = [FileFinding(file.path, one) for file in audit.files for one in file.findings]
     problem = (
         f"{plan.old.name} {plan.old.version} compiled for {plan.baseline.name} still "
-        f"{LEVELS[audit.level]}: {told(found, built.path, plan.baseline.name)}"
+        f"{LEVELS[audit.level]}: {told(Suspects.of(audit).findings, built.path, plan.baseline.name)}"
     )
     fix = "give its build backend what keeps this out (--config-setting NAME=VALUE), or take another way"
     return Issue(problem, field=plan.old.name, fix=f"{fix}; nothing was put in place")

@@ -6,7 +6,7 @@ import datetime as dt
 import textwrap
 from typing import TYPE_CHECKING
 
-from debtool.audit.findings import SAFE, Kind
+from debtool.audit.findings import Kind
 from debtool.audit.summary import title
 from debtool.model.definition import find_line, toml_string
 from debtool.model.errors import Issue
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from debtool.audit.gate import ProbeResult
     from debtool.model.target import Target
-    from debtool.stack.audit import Applied, FileFinding, Gate, WheelAudit
+    from debtool.stack.audit import Applied, Gate, WheelAudit
     from debtool.stack.project import Project
+    from debtool.stack.suspects import FileFinding
     from debtool.stack.ways_out import Origin
 
 SOON = dt.timedelta(days=30)
@@ -90,7 +91,7 @@ def exception_block(wheel: WheelAudit) -> str:
 
 
 def _refusal(wheel: WheelAudit, project: Project, target: Target) -> Issue:
-    baseline = wheel.package.baseline
+    baseline = wheel.baseline
     problems = []
     if wheel.findings:
         count = amount(len(wheel.findings), "function")
@@ -112,7 +113,7 @@ def _refusal(wheel: WheelAudit, project: Project, target: Target) -> Issue:
 
 
 def _expired(one: Applied, wheel: WheelAudit, project: Project, target: Target) -> Issue:
-    baseline = wheel.package.baseline
+    baseline = wheel.baseline
     problem = f"the exception of {wheel.name} was over on {one.exception.expires}"
     if one.findings:
         covered = told(one.findings, wheel.path, baseline)
@@ -133,17 +134,16 @@ def _ways(wheel: WheelAudit, project: Project, target: Target) -> list[str]:
         "wheel": wheel.name,
         "version": wheel.version,
         "target": target.name,
-        "baseline": wheel.package.baseline,
+        "baseline": wheel.baseline,
         "stack": project.file,
     }
     return [way.text.format(**values) for way in ways_out() if way.helps(wheel, origin)]
 
 
 def told(findings: Iterable[FileFinding], wheel: Path, baseline: str) -> str:
-    """Return the gravest of ``findings`` in ``wheel`` in words, and how many more there are; safe ones are left out."""
+    """Return the gravest of ``findings`` in ``wheel`` in words, and how many more there are."""
     order = list(Kind)
-    unsafe = (one for one in findings if one.finding.kind not in SAFE)
-    gravest = sorted(unsafe, key=lambda one: (order.index(one.finding.kind), one.file, one.finding.address))
+    gravest = sorted(findings, key=lambda one: (order.index(one.finding.kind), one.file, one.finding.address))
     texts = [_finding(one) for one in gravest[:_NAMED]]
     if more := gravest[_NAMED:]:
         command = f"debtool audit isa {wheel} --cpu {baseline}"

@@ -15,12 +15,14 @@ from packaging.version import Version
 from debtool.audit.baselines import find_baseline
 from debtool.audit.findings import SAFE, Feature, FileAudit, Finding, Kind, PackageAudit
 from debtool.audit.gate import Fault, ProbeResult, Verdict
+from debtool.audit.rules import load_rules
 from debtool.model.errors import InputError, Issue
 from debtool.model.stack import AuditException, parse_stack
 from debtool.stack.audit import Gate, Standing, WheelAudit, judge, stack_baseline
 from debtool.stack.facts import WheelFacts
 from debtool.stack.project import Project
 from debtool.stack.refusal import LASTING, exception_block, refusals, warnings
+from debtool.stack.suspects import SuspectCache, Suspects
 from debtool.stack.ways_out import ways_out
 from tests.support import drafts
 
@@ -64,8 +66,8 @@ FAULTY = ProbeResult("quantised linear", "sigill", "", FAULT)
 
 
 def judged(*findings: Finding, exceptions: tuple[AuditException, ...] = (), **more: Any) -> WheelAudit:
-    given = {"today": TODAY, **more}
-    return judge(wheel(), audit(*findings), given.pop("verdict", None), [*enumerate(exceptions)], **given)
+    given = {"baseline": "westmere", "today": TODAY, "cache": Path("/nowhere"), **more}
+    return judge(wheel(), Suspects.of(audit(*findings)), given.pop("verdict", None), [*enumerate(exceptions)], **given)
 
 
 def project(tmp_path: Path, more: str = TORCH, head: str = 'baseline = "westmere"\n') -> Project:
@@ -192,7 +194,9 @@ def test_a_refusal_says_what_was_found_and_every_way_out(tmp_path: Path) -> None
 
 
 def test_a_wheel_of_the_index_may_be_rebuilt_and_torch_may_not(tmp_path: Path) -> None:
-    other = judge(wheel("msgpack", "1.0"), audit(found("pack")), None, [], today=TODAY)
+    suspects = Suspects.of(audit(found("pack")))
+    cache = Path("/nowhere")
+    other = judge(wheel("msgpack", "1.0"), suspects, None, [], baseline="westmere", today=TODAY, cache=cache)
     [issue] = refused(other, tmp_path)
     assert "debtool wheel rebuild msgpack --cpu westmere --target here" in issue.fix
     assert "FBGEMM" not in issue.fix
@@ -259,17 +263,16 @@ def test_a_verdict_that_the_stack_wants_and_has_not_refuses_with_the_command(tmp
     assert passed.field == "westmere free emulated"
 
 
-def test_the_document_is_the_same_wherever_the_wheel_is() -> None:
-    one = judged(found("fbgemm::Min"), exceptions=(exception(),), verdict=verdict(FAULTY))
-    told = one.document()
-    assert told["subject"] == "torch.whl"
-    assert told["standing"] == "excepted"
-    [excepted] = told["exceptions"]
-    assert excepted["reason"] == "nothing calls it"
-    assert excepted["expires"] == "2026-11-23"
-    assert excepted["covers"] == ["fbgemm::Min", "quantised linear"]
-    assert told["emulated"]["failed"] == ["quantised linear"]
-    assert "/" not in str(told["subject"])
+def test_what_is_kept_comes_back_the_same_and_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
+    kept = SuspectCache.below(tmp_path, find_baseline("westmere"), load_rules())
+    suspects = Suspects.of(audit(found("a", path=("b", "a")), found("", Kind.SILENT), found("safe", Kind.DISPATCHED)))
+    assert [one.finding.name for one in suspects.findings] == ["a", ""]
+    assert kept.read("a" * 64) is None
+    kept.keep("a" * 64, suspects)
+    assert kept.read("a" * 64) == suspects
+    [file] = kept.folder.iterdir()
+    file.write_bytes(file.read_bytes()[:-9])
+    assert kept.read("a" * 64) is None
 
 
 def test_an_unknown_baseline_is_told_with_its_line(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class WheelDraft(Draft):
         if self.audit is None:
             return "none"
         exceptions = [one.exception.model_dump_json() for one in self.audit.applied]
-        return f"{self.audit.package.baseline} {digest(*exceptions)}"
+        return f"{self.audit.baseline} {digest(*exceptions)}"
 
     def emit(self, sink: Sink, build: Build) -> None:
         """Offer the wheel's files."""
