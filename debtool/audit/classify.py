@@ -13,7 +13,7 @@ from debtool.audit.findings import Finding, Kind
 from debtool.audit.rules import matcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from debtool.audit.calls import CallGraph
     from debtool.audit.decode import Use
@@ -71,14 +71,16 @@ class _Matcher:
         self._symbol = matcher(rule.symbol) if rule.symbol else None
         self._features = frozenset(rule.features)
 
+    def names(self, function: Function, name: str) -> bool:
+        """Return whether the rule's unit and symbol are those of ``function``, which is called ``name``."""
+        return (self._unit is None or bool(self._unit.fullmatch(function.unit))) and (
+            self._symbol is None or bool(self._symbol.fullmatch(name))
+        )
+
     def covers(self, use: Use, name: str) -> bool:
         """Return whether the rule says that ``use`` is dispatched; its file and distribution are known to match."""
         function = use.function
-        if self._unit and not self._unit.fullmatch(function.unit):
-            return False
-        if self._symbol and not self._symbol.fullmatch(name):
-            return False
-        if self._features and not _atoms(use) <= self._features:
+        if not self.names(function, name) or (self._features and not _atoms(use) <= self._features):
             return False
         # Which unit's copy of a weak function was kept says nothing of who is linked to it: only its name does.
         return function.binding not in _VAGUE or self.rule.names_symbols or bool(_SAYS_CPU.search(name))
@@ -97,6 +99,8 @@ class _File:
         self._matchers = [_Matcher(rule) for rule in rules if not rule.guard]
         self._names = {use.function.start: demangled(use.function.symbol) for use in uses if use.features}
         self._covered = {use.function.start: rule.id for use in uses if (rule := self._rule(use))}
+        self._asking, for_a_cpu = self._named()
+        self._stops = self._asking | self._covered.keys() | for_a_cpu
 
     def finding(self, use: Use) -> Finding:
         """Return what became of one function."""
@@ -160,26 +164,31 @@ class _File:
 
     # --- who asks the CPU -------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _asking(self) -> frozenset[int]:
-        """The functions that ask the CPU: they execute CPUID, or call a recorded guard."""
-        asking = {use.function.start for use in self._uses if use.asks_cpu}
-        for guard in self._named_guards():
-            asking |= self._graph.callers(guard)
-            asking.add(guard)
-        return frozenset(asking)
+    def _named(self) -> tuple[frozenset[int], frozenset[int]]:
+        """Return the functions that ask the CPU, and those that are named for a CPU and that a rule covers.
 
-    def _named_guards(self) -> Iterator[int]:
-        patterns = [pattern for rule in self._guards for pattern in rule.guard]
-        if not patterns:
-            return
-        # Demangling every name of a large library takes seconds: only those that contain what a pattern must.
-        words = re.compile("|".join(sorted({max(re.findall(r"\w+", one), key=len) for one in patterns})))
-        names = matcher(patterns)
+        The first execute CPUID, or call a recorded guard. The second do not have to use anything beyond the baseline:
+        they lead to what does.
+        """
+        asking = {use.function.start for use in self._uses if use.asks_cpu}
+        covered: set[int] = set()
+        guards = [pattern for rule in self._guards for pattern in rule.guard]
+        is_guard = matcher(guards) if guards else None
+        named = [one for one in self._matchers if one.rule.names_symbols or one.rule.unit]
+        # To demangle every name of a large library takes seconds: only those that contain what a pattern asks for.
+        words = _words(guards)
         for start in self._functions:
-            symbol = self._functions[start].symbol
-            if words.search(symbol) and names.fullmatch(demangled(symbol)):
-                yield start
+            function = self._functions[start]
+            says = _SAYS_CPU.search(function.symbol) or _SAYS_CPU.search(function.unit)
+            if not says and not (words and words.search(function.symbol)):
+                continue
+            name = demangled(function.symbol)
+            if is_guard and is_guard.fullmatch(name):
+                asking.add(start)
+                asking |= self._graph.callers(start)
+            elif says and start not in self._names and any(one.names(function, name) for one in named):
+                covered.add(start)
+        return frozenset(asking), frozenset(covered)
 
     @cached_property
     def _loading(self) -> Mapping[int, int]:
@@ -194,7 +203,7 @@ class _File:
     @cached_property
     def _unguarded(self) -> Mapping[int, int]:
         """What can be reached from outside without asking the CPU."""
-        return self._graph.reachable(_ENTRIES, avoiding=self._asking | self._covered.keys())
+        return self._graph.reachable(_ENTRIES, avoiding=self._stops)
 
     @cached_property
     def _guarded(self) -> Mapping[int, int]:
@@ -202,7 +211,7 @@ class _File:
 
         Those themselves are led to by none.
         """
-        came = {start: start for start in self._asking | self._covered.keys()}
+        came = {start: start for start in self._stops}
         queue = deque(came)
         while queue:
             function = queue.popleft()
@@ -215,6 +224,12 @@ class _File:
     def _label(self, start: int) -> str:
         function = self._functions.get(start)
         return demangled(function.symbol) if function and function.symbol else f"{start:#x}"
+
+
+def _words(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    """Return an expression for the longest word of each pattern, None if there is no pattern."""
+    words = {max(re.findall(r"\w+", pattern), key=len) for pattern in patterns}
+    return re.compile("|".join(sorted(words))) if words else None
 
 
 def _atoms(use: Use) -> frozenset[str]:
