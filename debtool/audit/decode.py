@@ -141,6 +141,7 @@ _STOPS = frozenset({
 })  # fmt: skip
 """After these control goes elsewhere."""
 
+_FILLING = frozenset({Mnemonic.NOP, Mnemonic.INT3})
 _ENDS = _STOPS | {FlowControl.CALL, FlowControl.INDIRECT_CALL}
 """After these a function does not go on in the next one; a call at a function's end is one that does not return."""
 
@@ -206,7 +207,8 @@ class _Decoding:
                     self._note(self.decoded.found.setdefault(start, Found()), kind, instruction)
                 elif not is_data:
                     self._follow(instruction, kind, start, end, edges)
-            last = instructions[-1] if instructions else None
+            # A function without a size has the padding behind it.
+            last = next((one for one in reversed(instructions) if one.mnemonic not in _FILLING), last)
         if is_data or last is None:
             return
         found = self.decoded.found.get(start)

@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from debtool.audit.layout import ET_REL, SHT_DYNSYM, SHT_SYMTAB
@@ -267,7 +268,7 @@ class Finder:
         table = FunctionTable(self._layout, self._sections)
         order = sorted(self._rows)
         covered = 0
-        for start, following in zip(order, [*order[1:], _ADDRESSES], strict=True):
+        for start, following in pairwise([*order, _ADDRESSES]):
             _, shortage, name, mark = self._rows[start]
             section = self._section(start)
             limit = min(following, self._ends[section]) if section is not None else following
