@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from debtool.archive.client import sources_stanza
-from debtool.audit.findings import Level
 from debtool.audit.html import render_page
 from debtool.audit.summary import LEVELS
 from debtool.model.text import amount, human_bytes, visible
@@ -28,7 +27,13 @@ if TYPE_CHECKING:
     from debtool.archive.values import ArchiveConfig, Key
 
 AUDIT_FIELD = "Debtool-Isa-Audit"
-"""The control field with a package's CPU baseline and the level that it reached: ``westmere dispatch-safe``."""
+"""The control field with what a package's audit came to: the CPU baseline, a word of `_WORDS`, and ``emulated`` if the
+package was run on such a CPU, as in ``westmere dispatch-safe emulated``."""
+
+_WORDS = {
+    **{level.value: promise for level, promise in LEVELS.items()},
+    "excepted": "may execute some, and the stack says why that is right",
+}
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _SEAL = b"<!-- SHA-256 of the lines above: %s -->\n"
@@ -75,7 +80,7 @@ def suite_page(
             description=description,
             fingerprint=_grouped(key.fingerprint),
             enrolment=_enrolment(layout, config, key, suite, packages),
-            levels={level: promise for level, promise in LEVELS.items() if level in {row["level"] for row in rows}},
+            levels={word: promise for word, promise in _WORDS.items() if word in {row["level"] for row in rows}},
             count=amount(len(rows), "package"),
             size=human_bytes(sum(one.package.size for one in packages)),
             packages=rows,
@@ -104,8 +109,8 @@ def _seal(body: bytes) -> bytes:
 
 def _row(one: IndexedPackage) -> dict[str, Any]:
     audit = _field(one.stanza, AUDIT_FIELD)
-    cpu, _, level = audit.partition(" ")
-    known = level in {level.value for level in Level}
+    cpu, level, *more = [*audit.split(), "", ""][:3]
+    known = level in _WORDS
     if not audit:
         audit = "no native code" if one.package.architecture == "all" else "not audited"
     return {
@@ -115,7 +120,7 @@ def _row(one: IndexedPackage) -> dict[str, Any]:
         "size": human_bytes(one.package.size),
         "summary": visible(_field(one.stanza, "Description")),
         "audit": visible(audit),
-        "cpu": visible(cpu) if known else "",
+        "cpu": visible(cpu) + (", run emulated" if "emulated" in more else "") if known else "",
         "level": level if known else "",
     }
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from debtool.audit.findings import SAFE, Kind, Level
 from debtool.audit.html import render_page
-from debtool.audit.summary import KINDS, LEVELS, by_feature, by_kind, explain, groups, title
+from debtool.audit.rules import explain
+from debtool.audit.summary import KINDS, LEVELS, by_feature, by_kind, groups, title
 from debtool.model.text import amount, thousands, visible
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _file(file: FileAudit, rules: Rules) -> dict[str, Any]:
 
 
 def _group(group: Group, rules: Rules) -> dict[str, Any]:
-    reason, source = explain(group, rules)
+    why = explain(group.rule, rules)
     safe = group.kind in SAFE
     told = group.findings[: _TOLD_SAFE if safe else _TOLD]
     tally = group.tally
@@ -82,8 +83,8 @@ def _group(group: Group, rules: Rules) -> dict[str, Any]:
         "kind": group.kind.value,
         "rule": group.rule,
         "counts": f"{amount(tally.functions, 'function')}, {amount(tally.instructions, 'instruction')}",
-        "reason": reason,
-        "source": source,
+        "reason": why.reason,
+        "source": why.source,
         "safe": safe,
         "open": not safe,
         "findings": [_finding(finding) for finding in told],

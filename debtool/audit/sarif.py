@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from debtool import __version__
 from debtool.audit.findings import SAFE
-from debtool.audit.summary import KINDS, LEVELS, by_feature, explain, groups
+from debtool.audit.rules import explain
+from debtool.audit.summary import KINDS, LEVELS, by_feature, groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,7 +119,7 @@ class _Run:
             if group.kind in SAFE:
                 self.results.append(common | self._note(group, file, location, audit.baseline))
                 continue
-            reason, _ = explain(group, self._rules)
+            reason = explain(group.rule, self._rules).reason
             for finding in group.findings:
                 result = common | _error(finding, location, module, audit.baseline, reason)
                 identity = f"{file.path}\0{finding.unit}\0{finding.symbol or hex(finding.address)}\0{finding.kind}"
@@ -127,7 +128,7 @@ class _Run:
                 self.results.append(result)
 
     def _note(self, group: Group, file: FileAudit, location: Mapping[str, Any], baseline: str) -> dict[str, Any]:
-        reason, _ = explain(group, self._rules)
+        reason = explain(group.rule, self._rules).reason
         text = f"{_amount(group.tally, group.features)} beyond {baseline}: {reason}"
         return {
             "level": "note",
@@ -174,12 +175,12 @@ def _error(finding: Finding, location: Mapping[str, Any], module: int, baseline:
 
 
 def _descriptor(group: Group, rules: Rules) -> dict[str, Any]:
-    reason, source = explain(group, rules)
-    text = f"{KINDS[group.kind]}. {reason}" + (f" (source: {source})" if source else "")
+    why = explain(group.rule, rules)
+    text = f"{KINDS[group.kind]}. {why.reason} (source: {why.source})"
     return {
         "id": f"{group.kind.value}/{group.rule}",
         "shortDescription": {"text": _literal(f"{group.kind.value}: {KINDS[group.kind]}")},
-        "fullDescription": {"text": _literal(reason)},
+        "fullDescription": {"text": _literal(why.reason)},
         "help": {"text": _literal(text)},
         "defaultConfiguration": {"level": "note" if group.kind in SAFE else "error"},
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from debtool.audit.findings import SAFE, Kind, Level
+from debtool.audit.rules import explain
 from debtool.model.text import visible
 
 if TYPE_CHECKING:
@@ -114,12 +115,6 @@ def by_feature(findings: Iterable[Finding]) -> dict[str, Tally]:
     return {name: Tally(functions[name], instructions[name]) for name in ranked}
 
 
-def explain(group: Group, rules: Rules) -> tuple[str, str]:
-    """Return why ``group`` is what it is, and who says so; no source for what this program decided by itself."""
-    rule = next((rule for rule in rules.rule if rule.id == group.rule), None)
-    return (rule.reason, rule.source) if rule else (KINDS[group.kind], "")
-
-
 def title(finding: Finding) -> str:
     """Return what to call a function: its demangled symbol, which is safe to print, or where it is."""
     return visible(finding.name or finding.symbol) or f"code at {finding.address:#x}"
@@ -163,13 +158,13 @@ def _file(file: FileAudit, rules: Rules, *, whole: bool) -> dict[str, Any]:
 
 
 def _group(group: Group, rules: Rules, *, whole: bool) -> dict[str, Any]:
-    reason, source = explain(group, rules)
+    why = explain(group.rule, rules)
     told = group.findings if whole or group.kind not in SAFE else group.findings[:EXAMPLES]
     return {
         "class": group.kind.value,
         "rule": group.rule,
-        "reason": reason,
-        "source": source,
+        "reason": why.reason,
+        "source": why.source,
         **_tally(group.tally),
         "features": {name: _tally(tally) for name, tally in group.features.items()},
         "omitted": len(group.findings) - len(told),

@@ -32,6 +32,8 @@ def rows(page: str) -> list[list[str]]:
 def test_the_page_shows_every_package_with_its_audit(archive: Archive, make_deb: MakeDeb) -> None:
     debs = [
         make_deb("python3-torch", fields={"Debtool-Isa-Audit": "westmere dispatch-safe"}),
+        make_deb("python3-numpy", fields={"Debtool-Isa-Audit": "westmere free emulated"}),
+        make_deb("python3-llvm", fields={"Debtool-Isa-Audit": "westmere excepted emulated"}),
         make_deb("python3-yaml", fields={"Debtool-Isa-Audit": "westmere free"}),
         make_deb("python3-old"),
         make_deb("python3-pure", architecture="all"),
@@ -40,6 +42,8 @@ def test_the_page_shows_every_package_with_its_audit(archive: Archive, make_deb:
     archive.publish(SUITE, debs)
     page = page_of(archive)
     assert [(row[0], row[1], row[3], row[4]) for row in rows(page)] == [
+        ("python3-llvm", "1.0-1", "excepted westmere, run emulated", "python3-llvm"),
+        ("python3-numpy", "1.0-1", "free westmere, run emulated", "python3-numpy"),
         ("python3-odd", "1.0-1", "&lt;b&gt;x&lt;/b&gt; &amp;", "python3-odd"),
         ("python3-old", "1.0-1", "not audited", "python3-old"),
         ("python3-pure", "1.0-1", "no native code", "python3-pure"),
@@ -47,7 +51,7 @@ def test_the_page_shows_every_package_with_its_audit(archive: Archive, make_deb:
         ("python3-yaml", "1.0-1", "free westmere", "python3-yaml"),
     ]
     assert "Generation 1 of 20" in page
-    assert "5 packages" in page
+    assert "7 packages" in page
     assert "badge unproven" not in page
 
 

@@ -73,7 +73,9 @@ def test_every_library_has_a_bar_with_a_share_for_each_class() -> None:
 
 
 def test_symbols_are_text_and_nothing_is_loaded_or_run() -> None:
-    hostile = finding(Kind.UNGUARDED, "reached", 0, symbol=HOSTILE, name=HOSTILE, unit=HOSTILE, path=(HOSTILE, "f"))
+    hostile = finding(
+        Kind.UNGUARDED, "builtin.reached", 0, symbol=HOSTILE, name=HOSTILE, unit=HOSTILE, path=(HOSTILE, "f")
+    )
     safe = finding(Kind.DISPATCHED, "names", 1, symbol=HOSTILE, name=HOSTILE, unit=HOSTILE)
     data = page_of(package_audit(file_audit(HOSTILE, findings=(hostile, safe)), file_audit("\udcff" + HOSTILE)))
     page = Page(data)

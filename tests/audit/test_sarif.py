@@ -35,14 +35,14 @@ def test_what_is_not_safe_is_an_error_each_and_what_is_a_note_for_each_rule() ->
     assert results == [
         ("note", "dispatched/units"),
         ("note", "dispatched/names"),
-        ("note", "data/data"),
-        ("error", "import-time/import-time"),
-        ("error", "silent/silent"),
-        ("error", "shared-weak/shared-weak"),
-        ("error", "unguarded/reached"),
+        ("note", "data/builtin.data"),
+        ("error", "import-time/builtin.import-time"),
+        ("error", "silent/builtin.silent"),
+        ("error", "shared-weak/builtin.weak"),
+        ("error", "unguarded/builtin.reached"),
         ("note", "dispatched/units"),
         ("note", "dispatched/names"),
-        ("note", "data/data"),
+        ("note", "data/builtin.data"),
     ]
     assert all(rules[one["ruleIndex"]] == one["ruleId"] for one in run["results"])
     units = run["tool"]["driver"]["rules"][rules.index("dispatched/units")]
@@ -53,7 +53,7 @@ def test_what_is_not_safe_is_an_error_each_and_what_is_a_note_for_each_rule() ->
 
 def test_an_error_says_where() -> None:
     run = run_of([package_audit()], RULES)
-    (error,) = (one for one in run["results"] if one["ruleId"] == "unguarded/reached")
+    (error,) = (one for one in run["results"] if one["ruleId"] == "unguarded/builtin.reached")
     (where,) = error["locations"]
     location = where["physicalLocation"]["artifactLocation"]
     assert location["uri"] == run["artifacts"][location["index"]]["location"]["uri"] == "/x/unproven.so"
@@ -85,7 +85,7 @@ def test_files_of_a_wheel_lie_in_it_and_files_of_a_folder_where_they_are() -> No
 
 def test_fingerprints_tell_functions_apart_and_outlive_a_rebuild() -> None:
     def fingerprints(offset: int) -> list[str]:
-        twins = tuple(finding(Kind.UNGUARDED, "reached", n + offset, symbol="f", name="f") for n in range(2))
+        twins = tuple(finding(Kind.UNGUARDED, "builtin.reached", n + offset, symbol="f", name="f") for n in range(2))
         others = tuple(one for one in every_kind() if one.kind is Kind.UNGUARDED)
         run = run_of([package_audit(file_audit(findings=(*others, *twins)))], RULES)
         return [one["partialFingerprints"]["fileAndFunction/v1"] for one in run["results"]]
@@ -96,8 +96,8 @@ def test_fingerprints_tell_functions_apart_and_outlive_a_rebuild() -> None:
 
 def test_a_symbol_is_never_a_placeholder_or_a_link() -> None:
     name = "a::operator[](int)::{lambda()#1}"
-    weak = finding(Kind.SHARED_WEAK, "shared-weak", 0, name=name)
-    hostile = finding(Kind.SHARED_WEAK, "shared-weak", 1, name=HOSTILE, symbol=HOSTILE)
+    weak = finding(Kind.SHARED_WEAK, "builtin.weak", 0, name=name)
+    hostile = finding(Kind.SHARED_WEAK, "builtin.weak", 1, name=HOSTILE, symbol=HOSTILE)
     first, second = run_of([package_audit(file_audit(findings=(weak, hostile)))], RULES)["results"]
     assert first["message"]["text"].startswith("a::operator\\[\\](int)::{{lambda()#1}}: ")
     assert second["locations"][0]["logicalLocations"][0]["decoratedName"] == HOSTILE

@@ -13,7 +13,7 @@ HOSTILE = "f<script>alert(1)</script>\"'&\u202e\x1b[31m\n"
 RULES = Rules(
     rule=(
         Rule(id="units", unit=("*.AVX2.cpp",), reason="a dispatcher chooses by cpuinfo", source="DispatchStub.cpp"),
-        Rule(id="names", symbol=("*_avx",), reason="called through a table", source="table.c"),
+        Rule(id="names", symbol=("*_avx",), reason="called through a table that CPUID fills", source="table.c"),
     )
 )
 
@@ -30,7 +30,7 @@ FOUND = Finding(
     address=0x1000,
     features=(AVX,),
     kind=Kind.UNGUARDED,
-    rule="reached",
+    rule="builtin.reached",
     path=("a::entry()", "a::f()"),
 )
 
@@ -55,10 +55,10 @@ def every_kind() -> tuple[Finding, ...]:
         *(finding(Kind.DISPATCHED, "units", number, unit="f.AVX2.cpp") for number in range(8)),
         finding(Kind.DISPATCHED, "names", 8, symbol="g_avx", name="g_avx"),
         FOUND,
-        finding(Kind.SILENT, "silent", 10, features=(LZCNT,)),
-        finding(Kind.IMPORT_TIME, "import-time", 11, path=(".init_array", "f11()")),
-        finding(Kind.SHARED_WEAK, "shared-weak", 12, symbol=HOSTILE, name=HOSTILE, binding="weak"),
-        finding(Kind.DATA, "data", 13, symbol="", name="", unit=""),
+        finding(Kind.SILENT, "builtin.silent", 10, features=(LZCNT,)),
+        finding(Kind.IMPORT_TIME, "builtin.import-time", 11, path=(".init_array", "f11()")),
+        finding(Kind.SHARED_WEAK, "builtin.weak", 12, symbol=HOSTILE, name=HOSTILE, binding="weak"),
+        finding(Kind.DATA, "builtin.data", 13, symbol="", name="", unit=""),
     )
 
 

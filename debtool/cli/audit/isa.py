@@ -188,12 +188,12 @@ def _row(file: FileAudit, *, whole: bool) -> tuple[str, ...]:
 
 def _group(file: FileAudit, group: Group, rules: Rules, *, told: int | None) -> Iterator[str]:
     """Yield the lines that tell what one rule found in a file."""
-    from debtool.audit.summary import explain
+    from debtool.audit.rules import explain
     from debtool.model.text import amount, visible
 
-    reason, source = explain(group, rules)
+    why = explain(group.rule, rules)
     yield f"{visible(file.path)}: {amount(len(group.findings), 'function')} {group.kind} by {group.rule}"
-    yield f"  {reason}" + (f" ({source})" if source else "")
+    yield f"  {why.reason} ({why.source})"
     # What is known to be reached says most.
     for finding in sorted(group.findings, key=lambda one: not one.path)[:told]:
         yield from _finding(finding)
