@@ -127,7 +127,8 @@ class Plan:
     Attributes:
         preload: The modules that are imported first.
         modules: Those that are imported after them, in this order.
-        libraries: The shared libraries that are loaded.
+        site: The folder that the package is installed in.
+        libraries: The shared libraries that are loaded, relative to it.
         probe_file: The file that the probes are in, None if there are none.
         probes: The names of the probes.
         import_seconds: How long one import, or loading one library, may take.
@@ -137,7 +138,8 @@ class Plan:
 
     preload: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
-    libraries: tuple[Path, ...] = ()
+    site: Path = Path("/")
+    libraries: tuple[str, ...] = ()
     probe_file: Path | None = None
     probes: tuple[str, ...] = ()
     import_seconds: float = 120
@@ -241,7 +243,8 @@ class Guest:
             "faults": str(self.faults),
             "preload": plan.preload,
             "modules": plan.modules,
-            "libraries": [str(path) for path in plan.libraries],
+            "site": str(plan.site),
+            "libraries": plan.libraries,
             "probes": {"file": str(plan.probe_file or ""), "names": plan.probes},
             "timeouts": {"import": plan.import_seconds, "probe": plan.probe_seconds},
             "slots": plan.slots,

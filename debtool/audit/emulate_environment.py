@@ -69,11 +69,11 @@ class Contents:
 
     Attributes:
         modules: Its modules, a package before what is in it.
-        libraries: Its shared libraries that are no modules, absolute.
+        libraries: Its shared libraries that are no modules: their paths where it is installed.
     """
 
     modules: tuple[str, ...]
-    libraries: tuple[Path, ...]
+    libraries: tuple[str, ...]
 
     @property
     def top_level(self) -> tuple[str, ...]:
@@ -163,7 +163,7 @@ def find_contents(site: Path, files: Iterable[str], suffixes: Sequence[str]) -> 
     to be imported. A file that ends in .so and is not made for Python is a library.
     """
     modules: set[str] = set()
-    libraries: list[Path] = []
+    libraries: list[str] = []
     for file in map(PurePosixPath, files):
         if ".." in file.parts or file.is_absolute():
             continue
@@ -173,7 +173,7 @@ def find_contents(site: Path, files: Iterable[str], suffixes: Sequence[str]) -> 
             ending = next((one for one in suffixes if file.name.endswith(one)), None)
             stem = file.name.removesuffix(ending) if ending else ""
             if not stem or (ending == ".so" and not _is_module(site / file, stem)):
-                libraries.append(site / file)
+                libraries.append(str(file))
                 continue
         else:
             continue

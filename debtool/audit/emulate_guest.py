@@ -5,7 +5,7 @@ The first line of standard input is the plan, a JSON object:
 - ``faults``: the folder for what is known of a process that a signal ended, a file ``<pid>.python`` in it;
 - ``preload``: modules that this process imports, so that the processes that it forks need not;
 - ``modules``: modules that are imported one after another, in one process as long as it lives;
-- ``libraries``: shared libraries that are loaded (dlopen(3)) after them;
+- ``libraries``: shared libraries below ``site`` that the same process loads after them (dlopen(3));
 - ``probes``: a Python file, and the names of functions in it, each to be called in a process of its own;
 - ``timeouts``: seconds for an ``import`` and for a ``probe``;
 - ``slots``: how many processes may be at work at once.
@@ -119,9 +119,9 @@ def _watch(plan: Plan) -> None:
 def _work_of(plan: Plan) -> list[tuple[list[str], Work]]:
     """Return what is to be done, each by a process of its own; what takes longest is begun first."""
     waiting: list[tuple[list[str], Work]] = []
-    if plan["modules"]:
-        waiting.append(([f"import {name}" for name in plan["modules"]], _import))
-    waiting += [([f"load {path}"], _load) for path in plan["libraries"]]
+    in_turn = [f"import {name}" for name in plan["modules"]] + [f"load {path}" for path in plan["libraries"]]
+    if in_turn:
+        waiting.append((in_turn, _import))
     return waiting + [([f"probe {name}"], _probe) for name in plan["probes"]["names"]]
 
 
@@ -195,15 +195,14 @@ def _be_child(names: list[str], work: Work, plan: Plan, end: int) -> NoReturn:
         os._exit(0)
 
 
-def _import(names: list[str], say: Say, plan: Plan) -> None:  # noqa: ARG001
+def _import(names: list[str], say: Say, plan: Plan) -> None:
     for task in names:
         say({"begin": task})
-        say({"task": task, **_try(importlib.import_module, task.partition(" ")[2])})
-
-
-def _load(names: list[str], say: Say, plan: Plan) -> None:  # noqa: ARG001
-    for task in names:
-        say({"task": task, **_try(ctypes.CDLL, task.partition(" ")[2], os.RTLD_LAZY)})
+        kind, _, name = task.partition(" ")
+        if kind == "import":
+            say({"task": task, **_try(importlib.import_module, name)})
+        else:
+            say({"task": task, **_try(ctypes.CDLL, f"{plan['site']}/{name}", os.RTLD_LAZY)})
 
 
 def _probe(names: list[str], say: Say, plan: Plan) -> None:

@@ -15,7 +15,7 @@ from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from debtool.audit import emulate_control, emulate_environment
+from debtool.audit import emulate, emulate_control, emulate_environment, probe_results
 from debtool.audit.emulate import GUEST, REPORTER, Guest, Plan, build_reporter, find_emulator
 from debtool.audit.emulate_control import run_controls
 from debtool.audit.emulate_environment import ask_interpreter, installed_contents, wheel_contents, workshop
@@ -42,7 +42,11 @@ if TYPE_CHECKING:
     # Told what was done, how many are done, and of how many.
     Progress = Callable[[str, int, int], None]
 
-_RUNNER = (GUEST, REPORTER, Path(emulate_control.__file__), Path(emulate_environment.__file__), Path(__file__))
+_RUNNER = (
+    GUEST,
+    REPORTER,
+    *(Path(one.__file__) for one in (emulate, emulate_control, emulate_environment, probe_results)),
+)
 """What a verdict depends on beside the probes: what runs and judges them."""
 
 
@@ -255,6 +259,7 @@ class _Gate:
         plan = Plan(
             preload=task.contents.top_level,
             modules=tuple(name for name in task.contents.modules if "." in name),
+            site=task.site,
             libraries=task.contents.libraries,
             probe_file=task.probes.file,
             probes=task.probes.names,

@@ -1,0 +1,19 @@
+"""contourpy: each algorithm."""
+# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
+
+from __future__ import annotations
+
+from typing import Any
+
+import contourpy
+import numpy as np
+
+TOLERANCE = 1e-9
+
+
+def lines() -> Any:
+    """Contour lines and filled contours of one surface."""
+    z = np.sin(np.arange(30) / 4)[:, None] * np.cos(np.arange(40) / 5)
+    generators = [contourpy.contour_generator(z=z, name=name) for name in ("serial", "threaded", "mpl2014", "mpl2005")]
+    found = [one.lines(0.3) for one in generators] + [generators[0].filled(0.1, 0.5)[0]]
+    return [sum(float(np.abs(part).sum()) for part in one) for one in found]
