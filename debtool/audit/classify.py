@@ -13,7 +13,7 @@ from debtool.audit.findings import Finding, Kind
 from debtool.audit.rules import matcher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from debtool.audit.calls import CallGraph
     from debtool.audit.decode import Use
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _LOADING: Final = frozenset({"init", "ifunc"})
 """Entries that the dynamic linker calls when it loads a file."""
-_ENTRIES: Final = frozenset({"exported", "init", "ifunc", "address"})
 
 _VAGUE: Final = frozenset({"weak", "unique"})
 
@@ -99,8 +98,8 @@ class _File:
         self._matchers = [_Matcher(rule) for rule in rules if not rule.guard]
         self._names = {use.function.start: demangled(use.function.symbol) for use in uses if use.features}
         self._covered = {use.function.start: rule.id for use in uses if (rule := self._rule(use))}
-        self._asking, for_a_cpu = self._named()
-        self._stops = self._asking | self._covered.keys() | for_a_cpu
+        self._asking = self._find_asking()
+        self._cpu_named: dict[int, bool] = {}
 
     def finding(self, use: Use) -> Finding:
         """Return what became of one function."""
@@ -142,19 +141,14 @@ class _File:
             return self._covered[start], ()
         if _is_xgetbv(use):
             return "builtin.xgetbv-after-cpuid", ()
-        if start in self._guarded and not self._chain(start):
-            return "builtin.guarded-by", self._graph.chain(self._guarded, start)
+        unguarded, guarded = self._ways
+        if start in guarded and start not in unguarded:
+            return "builtin.guarded-by", self._graph.chain(guarded, start)
         return None
 
     def _chain(self, start: int) -> tuple[int, ...]:
         """Return a chain of calls from an entry to ``start`` on which nothing asks the CPU; empty if there is none."""
-        if start not in self._asking:
-            return self._graph.chain(self._unguarded, start)
-        # What asks the CPU guards what it calls, but not what it does itself.
-        if not _ENTRIES.isdisjoint(self._graph.entries.get(start, ())):
-            return (start,)
-        callers = (self._graph.chain(self._unguarded, caller) for caller in sorted(self._graph.callers(start)))
-        return next(((*chain, start) for chain in callers if chain), ())
+        return self._graph.chain(self._ways[0], start)
 
     def _rule(self, use: Use) -> Rule | None:
         if not use.features:
@@ -164,31 +158,36 @@ class _File:
 
     # --- who asks the CPU -------------------------------------------------------------------------------------------
 
-    def _named(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Return the functions that ask the CPU, and those that are named for a CPU and that a rule covers.
-
-        The first execute CPUID, or call a recorded guard. The second do not have to use anything beyond the baseline:
-        they lead to what does.
-        """
+    def _find_asking(self) -> frozenset[int]:
+        """Return the functions that execute CPUID, and those that call a recorded guard."""
         asking = {use.function.start for use in self._uses if use.asks_cpu}
-        covered: set[int] = set()
-        guards = [pattern for rule in self._guards for pattern in rule.guard]
-        is_guard = matcher(guards) if guards else None
-        named = [one for one in self._matchers if one.rule.names_symbols or one.rule.unit]
-        # To demangle every name of a large library takes seconds: only those that contain what a pattern asks for.
-        words = _words(guards)
-        for start in self._functions:
-            function = self._functions[start]
-            says = _SAYS_CPU.search(function.symbol) or _SAYS_CPU.search(function.unit)
-            if not says and not (words and words.search(function.symbol)):
-                continue
-            name = demangled(function.symbol)
-            if is_guard and is_guard.fullmatch(name):
-                asking.add(start)
-                asking |= self._graph.callers(start)
-            elif says and start not in self._names and any(one.names(function, name) for one in named):
-                covered.add(start)
-        return frozenset(asking), frozenset(covered)
+        patterns = [pattern for rule in self._guards for pattern in rule.guard]
+        if patterns:
+            names = matcher(patterns)
+            # To demangle every name of a large library takes seconds: only those that contain what a pattern asks for.
+            words = re.compile("|".join(sorted({max(re.findall(r"\w+", one), key=len) for one in patterns})))
+            for start in self._functions:
+                symbol = self._functions[start].symbol
+                if words.search(symbol) and names.fullmatch(demangled(symbol)):
+                    asking.add(start)
+                    asking |= self._graph.callers(start)
+        return frozenset(asking)
+
+    def _stops(self, start: int) -> bool:
+        """Return whether the CPU was asked when the function at ``start`` calls another one."""
+        if start in self._asking or start in self._covered:
+            return True
+        if start not in self._cpu_named:
+            self._cpu_named[start] = start not in self._names and self._is_for_a_cpu(self._functions.get(start))
+        return self._cpu_named[start]
+
+    def _is_for_a_cpu(self, function: Function | None) -> bool:
+        """Return whether a rule covers ``function``, which is named for a CPU though it uses nothing of it itself."""
+        if function is None or not (_SAYS_CPU.search(function.symbol) or _SAYS_CPU.search(function.unit)):
+            return False
+        named = (one for one in self._matchers if one.rule.names_symbols or one.rule.unit)
+        name = demangled(function.symbol)
+        return any(one.names(function, name) for one in named)
 
     @cached_property
     def _loading(self) -> Mapping[int, int]:
@@ -201,22 +200,36 @@ class _File:
         return self._graph.reachable(_LOADING, avoiding=avoiding)
 
     @cached_property
-    def _unguarded(self) -> Mapping[int, int]:
-        """What can be reached from outside without asking the CPU."""
-        return self._graph.reachable(_ENTRIES, avoiding=self._stops)
+    def _ways(self) -> tuple[Mapping[int, int], Mapping[int, int]]:
+        """The ways to functions that no rule covers: from entries, and from functions that ask the CPU or are covered.
 
-    @cached_property
-    def _guarded(self) -> Mapping[int, int]:
-        """What functions lead to that ask the CPU, or that a rule covers; each with the function that leads to it.
-
-        Those themselves are led to by none.
+        Each maps a function to the one that leads to it, and one that a way begins with to itself.
         """
-        came = {start: start for start in self._stops}
+        sought = {use.function.start for use in self._uses if use.features} - self._covered.keys()
+        above = set(sought)
+        after_asking: dict[int, int] = {}
+        queue = deque(sorted(sought))
+        while queue:
+            function = queue.popleft()
+            for caller in sorted(self._graph.callers(function)):
+                if self._stops(caller):
+                    after_asking.setdefault(function, caller)
+                elif caller not in above:
+                    above.add(caller)
+                    queue.append(caller)
+        entries = {start: start for start in sorted(above) if self._graph.entries.get(start)}
+        asked = after_asking | {caller: caller for caller in after_asking.values()}
+        return self._follow(entries, above), self._follow(asked, above)
+
+    def _follow(self, came: dict[int, int], above: Collection[int]) -> Mapping[int, int]:
+        """Add to ``came`` what its functions lead to by way of those in ``above``, but not past one that asks."""
         queue = deque(came)
         while queue:
             function = queue.popleft()
-            for callee in self._graph.callees(function):
-                if callee not in came:
+            if self._stops(function):
+                continue
+            for callee in sorted(self._graph.callees(function)):
+                if callee in above and callee not in came:
                     came[callee] = function
                     queue.append(callee)
         return came
@@ -224,12 +237,6 @@ class _File:
     def _label(self, start: int) -> str:
         function = self._functions.get(start)
         return demangled(function.symbol) if function and function.symbol else f"{start:#x}"
-
-
-def _words(patterns: Sequence[str]) -> re.Pattern[str] | None:
-    """Return an expression for the longest word of each pattern, None if there is no pattern."""
-    words = {max(re.findall(r"\w+", pattern), key=len) for pattern in patterns}
-    return re.compile("|".join(sorted(words))) if words else None
 
 
 def _atoms(use: Use) -> frozenset[str]:
