@@ -15,7 +15,6 @@ from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from debtool.audit import emulate, emulate_control, emulate_environment, probe_results
 from debtool.audit.emulate import GUEST, REPORTER, Guest, Plan, build_reporter, find_emulator
 from debtool.audit.emulate_control import run_controls
 from debtool.audit.emulate_environment import ask_interpreter, installed_contents, wheel_contents, workshop
@@ -45,7 +44,10 @@ if TYPE_CHECKING:
 _RUNNER = (
     GUEST,
     REPORTER,
-    *(Path(one.__file__) for one in (emulate, emulate_control, emulate_environment, probe_results)),
+    *(
+        Path(__file__).with_name(f"{name}.py")
+        for name in ("emulate", "emulate_control", "emulate_environment", "probe_results")
+    ),
 )
 """What a verdict depends on beside the probes: what runs and judges them."""
 

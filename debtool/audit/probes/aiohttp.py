@@ -1,5 +1,4 @@
 """aiohttp: a server and a client, over the loopback interface."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """llvmlite: compiling a function and calling it."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """MarkupSafe: escaping."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """numba: what it compiles for the CPU that it finds."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

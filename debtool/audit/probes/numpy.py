@@ -1,5 +1,4 @@
 """NumPy: its loops for each type, OpenBLAS and LAPACK, FFTs, sorting, random numbers."""
-# mypy: disable-error-code="import-not-found, no-any-return"
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """OpenCV: its universal intrinsics, which it compiles for several CPUs, IPP, codecs, DNN."""
-# mypy: disable-error-code="import-not-found"
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """pandas: reading, grouping, joining, dates, rolling windows, writing."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

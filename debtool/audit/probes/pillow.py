@@ -1,5 +1,4 @@
 """Pillow: codecs, filters, resampling, drawing."""
-# mypy: disable-error-code="import-not-found"
 
 from __future__ import annotations
 

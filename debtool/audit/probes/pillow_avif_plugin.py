@@ -1,5 +1,4 @@
 """pillow-avif-plugin: AV1 and its many kernels."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

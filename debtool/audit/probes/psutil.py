@@ -1,5 +1,4 @@
 """psutil: what does not change between two calls."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

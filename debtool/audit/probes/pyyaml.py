@@ -1,5 +1,4 @@
 """PyYAML: its C parser and emitter."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

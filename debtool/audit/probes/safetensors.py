@@ -1,5 +1,4 @@
 """safetensors: bytes there and back."""
-# mypy: disable-error-code="import-not-found"
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """scikit-image: a small use of each part."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

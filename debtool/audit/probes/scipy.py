@@ -1,5 +1,4 @@
 """SciPy: its own OpenBLAS, ARPACK, FFTs, sparse and special functions, and the rest by a small use of each."""
-# mypy: disable-error-code="import-not-found, no-any-return"
 
 from __future__ import annotations
 

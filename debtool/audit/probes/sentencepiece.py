@@ -1,5 +1,4 @@
 """sentencepiece: training a small model, and using it."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

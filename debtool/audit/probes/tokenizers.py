@@ -1,5 +1,4 @@
 """tokenizers: training and using the usual models."""
-# mypy: disable-error-code="import-not-found"
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """PyTorch, CPU: every family of operations that has code of its own for newer CPUs."""
-# mypy: disable-error-code="import-not-found, no-any-return, attr-defined, no-untyped-call"
 
 from __future__ import annotations
 

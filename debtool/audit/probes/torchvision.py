@@ -1,5 +1,4 @@
 """torchvision: its own operators, transforms and a model."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """wcwidth: how wide text is."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """websockets: its C code that masks a frame."""
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 
 from __future__ import annotations
 
