@@ -134,6 +134,7 @@ class Plan:
         import_seconds: How long one import, or loading one library, may take.
         probe_seconds: How long one probe may take.
         slots: How many processes work at once.
+        programs: Programs that are asked for their version after everything else, one after another.
     """
 
     preload: tuple[str, ...] = ()
@@ -145,13 +146,15 @@ class Plan:
     import_seconds: float = 120
     probe_seconds: float = 120
     slots: int = 2
+    programs: tuple[Path, ...] = ()
 
     @property
     def tasks(self) -> list[str]:
         """What is done, as replies name it."""
         tasks = [f"import {name}" for name in (*self.preload, *self.modules)]
         tasks += [f"load {path}" for path in self.libraries]
-        return tasks + [f"probe {name}" for name in self.probes]
+        tasks += [f"probe {name}" for name in self.probes]
+        return tasks + [_asking(program) for program in self.programs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ class Reply:
     """What became of a task.
 
     Attributes:
-        task: ``import MODULE``, ``load LIBRARY`` or ``probe NAME``.
+        task: ``import MODULE``, ``load LIBRARY``, ``probe NAME`` or ``run PROGRAM --version``.
         pid: The process that did it.
         error: The type of the exception, empty if there was none.
         text: The exception's text.
@@ -187,11 +190,13 @@ class Guest:
     """One run of a plan, native or emulated.
 
     Attributes:
-        command: What runs Python: the emulator, if any, and the interpreter with its options.
+        prefix: What goes before a command: the emulator with its options, nothing natively.
+        python: The interpreter.
         folder: A folder of its own, for its home, its output and what is known of its faults.
     """
 
-    command: Sequence[str]
+    prefix: Sequence[str]
+    python: Path
     folder: Path
     replies: dict[str, Reply] = field(default_factory=dict)
 
@@ -219,7 +224,7 @@ class Guest:
         try:
             with self.output.open("wb") as output:
                 process = subprocess.Popen(
-                    [*self.command, "-I", "-B", str(GUEST), str(send)],
+                    [*self.prefix, str(self.python), "-I", "-B", str(GUEST), str(send)],
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -236,7 +241,34 @@ class Guest:
         finally:
             os.close(receive)
             _end(process)
+        for program in plan.programs:
+            if not cancelled.is_set():
+                self._take(self._ask(program, home, plan.probe_seconds, cancelled), watch)
         return self.replies
+
+    def _ask(self, program: Path, home: Path, seconds: float, cancelled: threading.Event) -> dict[str, Any]:
+        """Ask a program for its version, and return what became of it."""
+        with (self.folder / "answer").open("w+b") as answer:
+            process = subprocess.Popen(
+                [*self.prefix, str(program), "--version"],
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=subprocess.STDOUT,
+                cwd=home,
+                env=clean_environment(home, self.faults),
+                start_new_session=True,
+            )
+            end = time.monotonic() + seconds
+            try:
+                while process.poll() is None and time.monotonic() < end and not cancelled.is_set():
+                    time.sleep(_POLL)
+                status = process.poll()
+            finally:
+                _end(process)
+            answer.seek(0)
+            value = answer.read(1 << 16).decode("utf-8", "replace")
+        told = {"timeout": True} if status is None else {"status": status} if status else {"value": value}
+        return {"task": _asking(program), "pid": process.pid, **told}
 
     def _tell(self, process: subprocess.Popen[bytes], plan: Plan) -> None:
         orders = {
@@ -294,6 +326,10 @@ class Guest:
         self.replies[reply.task] = reply
         if watch is not None:
             watch(reply)
+
+
+def _asking(program: Path) -> str:
+    return f"run {program.name} --version"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

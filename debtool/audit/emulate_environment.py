@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from installer import install
 from installer.destinations import SchemeDictionaryDestination
@@ -20,6 +21,9 @@ from debtool.wheel.source import CheckedWheel, open_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from installer.records import RecordEntry
+    from installer.utils import Scheme
 
 _ASK = """
 import importlib.machinery, json, platform, sys
@@ -70,10 +74,12 @@ class Contents:
     Attributes:
         modules: Its modules, a package before what is in it.
         libraries: Its shared libraries that are no modules: their paths where it is installed.
+        programs: Its programs that are no scripts.
     """
 
     modules: tuple[str, ...]
     libraries: tuple[str, ...]
+    programs: tuple[Path, ...] = ()
 
     @property
     def top_level(self) -> tuple[str, ...]:
@@ -89,6 +95,19 @@ def ask_interpreter(program: Path) -> Interpreter:
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
         raise OutsideError(Issue(f"is no Python that runs: {error}", file=program, fix="name another one")) from error
     return Interpreter(Path(base).resolve(), version, tuple(suffixes))
+
+
+class _AsItIs(SchemeDictionaryDestination):
+    """Files on the disk, scripts included, as the wheel has them."""
+
+    def write_file(
+        self,
+        scheme: Scheme,
+        path: str | os.PathLike[str],
+        stream: BinaryIO,
+        is_executable: bool,  # noqa: FBT001 -- the base class has it so
+    ) -> RecordEntry:
+        return self.write_to_fs(scheme, os.fspath(path), stream, is_executable)
 
 
 class Workshop:
@@ -109,9 +128,7 @@ class Workshop:
             base = self.folder / "unpacked" / str(len(self._unpacked))
             site = base / "site"
             scheme = {name: str(base / name) for name in ("scripts", "data", "headers")}
-            destination = SchemeDictionaryDestination(
-                {"purelib": str(site), "platlib": str(site), **scheme}, str(interpreter.program), "posix"
-            )
+            destination = _AsItIs({"purelib": str(site), "platlib": str(site), **scheme}, sys.executable, "posix")
             site.mkdir(parents=True)
             with open_wheel(wheel) as opened:
                 install(CheckedWheel(opened), destination, {})
@@ -197,7 +214,13 @@ def _is_module(file: Path, stem: str) -> bool:
 def wheel_contents(unpacked: Path, site: Path, interpreter: Interpreter) -> Contents:
     """Return what is in the wheel that is unpacked in ``unpacked`` and installed in ``site``."""
     files = [str(Path(folder, name).relative_to(unpacked)) for folder, _, names in os.walk(unpacked) for name in names]
-    return find_contents(site, files, interpreter.suffixes)
+    contents = find_contents(site, files, interpreter.suffixes)
+    return replace(contents, programs=tuple(filter(_is_program, sorted(unpacked.with_name("scripts").glob("*")))))
+
+
+def _is_program(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(4) == b"\x7fELF"
 
 
 def installed_contents(python: Path, name: str, interpreter: Interpreter) -> tuple[Path, Contents]:

@@ -51,7 +51,7 @@ class ProbeResult:
     """What became of one probe, or of one module's import.
 
     Attributes:
-        name: ``import MODULE``, ``load LIBRARY``, or the probe's name.
+        name: ``import MODULE``, ``load LIBRARY``, ``run PROGRAM --version``, or the probe's name.
         outcome: ``same`` as natively (the same error included); ``refused``: the package says by the error that its
             probe set names that this CPU cannot do it; ``differs``: other numbers; ``sigill``; ``error``: another
             error or another signal than natively; ``timeout``.
@@ -82,8 +82,8 @@ class Verdict:
         probes: The digest of the probes, and of everything that runs them.
         control: What failed on purpose before anything was judged, and how.
         modules: How many modules were imported, natively and emulated.
-        results: Every probe; of the modules those that could be imported natively and not emulated.
-        absent: The modules that cannot be imported natively either, with the reason.
+        results: Every probe and program; of modules and libraries what works natively and not emulated.
+        absent: What does not work natively either, or was not reached, with the reason.
         wheels: The hashes of the wheels that it was run with, its own not included.
         seconds: How long it took.
     """

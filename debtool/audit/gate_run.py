@@ -268,6 +268,7 @@ class _Gate:
             import_seconds=self._limits.import_seconds,
             probe_seconds=self._limits.probe_seconds,
             slots=slots,
+            programs=task.contents.programs,
         )
         total = len(plan.tasks)
         done = 0
@@ -278,8 +279,8 @@ class _Gate:
             if progress is not None:
                 progress(reply.task, done, total)
 
-        native = Guest([str(task.python)], self._folder())
-        emulated = Guest([*self._prefix, str(task.python)], self._folder())
+        native = Guest((), task.python, self._folder())
+        emulated = Guest(self._prefix, task.python, self._folder())
         with ThreadPoolExecutor(2) as pool:
             runs = [
                 pool.submit(native.run, plan, self._cancelled),
@@ -317,7 +318,7 @@ class _Gate:
             )
             if isinstance(judged, str):
                 absent.append((name, judged))
-            elif probe is not None or judged.failed:
+            elif judged.failed or not name.startswith(("import ", "load ")):
                 results.append(judged)
             else:
                 modules += name.startswith("import ")

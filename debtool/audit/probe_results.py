@@ -37,8 +37,13 @@ def judge(
         fault_of: Gives the fault that ended a process.
     """
     name = task.removeprefix("probe ")
-    if emulated is not None and emulated.status == -signal.SIGILL and (fault := fault_of(emulated.pid)):
-        return ProbeResult(name, "sigill", f"{fault.text} in {fault.name or fault.library or 'generated code'}", fault)
+    if emulated is not None and emulated.status == -signal.SIGILL:
+        fault = fault_of(emulated.pid)
+        if fault is not None:
+            place = fault.name or fault.library or "generated code"
+            return ProbeResult(name, "sigill", f"{fault.text} in {place}", fault)
+        if native is not None and native.status != emulated.status:
+            return ProbeResult(name, "sigill", "nothing is known of the place: is it a static program?")
     if native is None or not native.done:
         return "not tried" if native is None else f"natively: {_ended(native)}"
     if emulated is None:

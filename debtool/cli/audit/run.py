@@ -253,6 +253,10 @@ def _print(verdicts: Sequence[Verdict], joined: Mapping[str, Sequence[Executed]]
             for one in joined.get(verdict.subject, ()):
                 if one.result.name == result.name:
                     out.print(f"  static     {visible(str(one))}", markup=False, soft_wrap=True)
+        for name, reason in verdict.absent:
+            if name.startswith("probe "):
+                told = f"{verdict.subject}: {name.removeprefix('probe ')}: not tried: {reason}"
+                out.print(visible(told), markup=False, soft_wrap=True)
     failed = sum(verdict.failed for verdict in verdicts)
     first = verdicts[0]
     out.print()
