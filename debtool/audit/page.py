@@ -106,6 +106,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "text": first.text,
         "count": finding.count,
         "features": _features(by_feature([finding])),
+        "entered": "from other files: it is exported" if finding.exported else "by its address",
         "chain": [visible(step) for step in finding.path],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,10 @@ KINDS: Mapping[Kind, str] = {
     Kind.DATA: "data that decodes like instructions",
 }
 """What each class means, in a few words."""
+
+
+_NAMESPACE = re.compile(r"\b([A-Za-z_]\w*)::")
+_PREFIX = re.compile(r"_*[A-Za-z0-9]+_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,19 @@ def by_feature(findings: Iterable[Finding]) -> dict[str, Tally]:
 def title(finding: Finding) -> str:
     """Return what to call a function: its demangled symbol, which is safe to print, or where it is."""
     return visible(finding.name or finding.symbol) or f"code at {finding.address:#x}"
+
+
+def origin(finding: Finding) -> str:
+    """Return where a function comes from: its unit, else the namespace or the prefix of its name.
+
+    A unit is known of local symbols only.
+    """
+    if finding.unit or not finding.name:
+        return finding.unit or "code without symbols"
+    if space := _NAMESPACE.search(finding.name):
+        return f"namespace {space[1]}"
+    prefix = _PREFIX.match(finding.name)
+    return f"{prefix[0]}*" if prefix else finding.name
 
 
 def document(audit: PackageAudit, rules: Rules, *, whole: bool = False) -> dict[str, Any]:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from debtool.audit.findings import Kind, Level
-from debtool.audit.summary import KINDS, LEVELS, Tally, by_feature, by_kind, document, groups
-from tests.support.audits import RULES, every_kind, package_audit
+from debtool.audit.summary import KINDS, LEVELS, Tally, by_feature, by_kind, document, groups, origin, title
+from tests.support.audits import HOSTILE, RULES, every_kind, finding, package_audit
 
 
 def test_groups_are_by_class_and_rule_the_gravest_first() -> None:
@@ -26,6 +28,27 @@ def test_counts_are_functions_and_instructions() -> None:
     assert by_kind(every_kind())[Kind.DISPATCHED] == Tally(9, 27)
     assert list(by_kind(every_kind())) == [kind for kind in Kind if kind in KINDS]
     assert by_feature(every_kind()) == {"AVX": Tally(13, 39), "LZCNT": Tally(1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "where"),
+    [
+        ("f()", "f.cpp", "f.cpp"),
+        ("void fbgemm::f<std::vector<int> >(int)", "", "namespace fbgemm"),
+        ("mkl_blas_sgemm", "", "mkl_*"),
+        ("__svml_acos8", "", "__svml_*"),
+        ("main", "", "main"),
+        ("", "", "code without symbols"),
+    ],
+)
+def test_a_function_comes_from_its_unit_or_what_its_name_begins_with(name: str, unit: str, where: str) -> None:
+    assert origin(finding(Kind.UNGUARDED, "builtin.reached", name=name, unit=unit)) == where
+
+
+def test_a_function_is_called_by_a_name_that_can_be_printed() -> None:
+    unnamed = finding(Kind.UNGUARDED, "builtin.reached", symbol="", name="")
+    assert title(unnamed) == "code at 0x1000"
+    assert title(finding(Kind.UNGUARDED, "builtin.reached", name=HOSTILE)).isprintable()
 
 
 def test_the_document_tells_in_full_what_is_not_safe() -> None:

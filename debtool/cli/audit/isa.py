@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,11 @@ _TOLD = 5
 
 _FEATURES = 4
 """How many CPUID features are told in a file's line without --all."""
+
+_LONGEST = 160
+"""How many characters of a name are told without --all."""
+
+_COLOURS = {"free": "green", "dispatch-safe": "cyan", "unproven": "red"}
 
 
 @click.command()
@@ -147,7 +153,10 @@ def _print_package(audit: PackageAudit, rules: Rules, *, whole: bool) -> None:
     code = sum(file.code for file in audit.files)
     instructions = sum(file.instructions for file in audit.files)
     files = amount(len(audit.files), "ELF file")
-    out.print(f"{escape(visible(audit.subject))}: [bold]{audit.level}[/] for {audit.baseline}", soft_wrap=True)
+    out.print(
+        f"{escape(visible(audit.subject))}: [bold {_COLOURS[audit.level]}]{audit.level}[/] for {audit.baseline}",
+        soft_wrap=True,
+    )
     out.print(f"  {files}, {human_bytes(code)} of code, {short(instructions)} instructions", markup=False)
     listed = [file for file in audit.files if whole or file.note or file.findings]
     if listed:
@@ -183,7 +192,14 @@ def _row(file: FileAudit, *, whole: bool) -> tuple[str, ...]:
     told = [f"{name} {short(tally.instructions)}" for name, tally in features.items()]
     if not whole and len(told) > _FEATURES:
         told[_FEATURES:] = [f"{len(told) - _FEATURES} more"]
-    return file.level, path, human_bytes(file.code), short(file.instructions), kinds, ", ".join(told)
+    return (
+        f"[{_COLOURS[file.level]}]{file.level}[/]",
+        path,
+        human_bytes(file.code),
+        short(file.instructions),
+        kinds,
+        ", ".join(told),
+    )
 
 
 def _group(file: FileAudit, group: Group, rules: Rules, *, told: int | None) -> Iterator[str]:
@@ -192,16 +208,30 @@ def _group(file: FileAudit, group: Group, rules: Rules, *, told: int | None) -> 
     from debtool.model.text import amount, visible
 
     why = explain(group.rule, rules)
-    yield f"{visible(file.path)}: {amount(len(group.findings), 'function')} {group.kind} by {group.rule}"
+    yield f"{visible(file.path)}: {group.kind} by {group.rule}: {amount(len(group.findings), 'function')}"
     yield f"  {why.reason} ({why.source})"
+    if told is not None and len(group.findings) > told:
+        yield f"  {_origins(group)}"
     # What is known to be reached says most.
     for finding in sorted(group.findings, key=lambda one: not one.path)[:told]:
-        yield from _finding(finding)
+        yield from _finding(finding, longest=None if told is None else _LONGEST)
     if told is not None and len(group.findings) > told:
         yield f"  and {amount(len(group.findings) - told, 'more function')} (--all tells them)"
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def _origins(group: Group) -> str:
+    """Return which units most of a group comes from, or which namespaces where the units are unknown."""
+    from debtool.audit.summary import origin
+    from debtool.model.text import thousands, visible
+
+    counts = Counter(origin(finding) for finding in group.findings)
+    told = [f"{visible(name)} {thousands(number)}" for name, number in counts.most_common(_TOLD)]
+    if len(counts) > _TOLD:
+        told.append(f"{thousands(len(counts) - _TOLD)} more")
+    return f"most of them in: {', '.join(told)}"
+
+
+def _finding(finding: Finding, *, longest: int | None) -> Iterator[str]:
     from debtool.audit.summary import by_feature, title
     from debtool.model.text import visible
 
@@ -209,11 +239,25 @@ def _finding(finding: Finding) -> Iterator[str]:
     features = ", ".join(f"{name} {tally.instructions}" for name, tally in by_feature([finding]).items())
     binding = [finding.binding, *(["exported"] if finding.exported else [])]
     where = [visible(finding.unit), visible(finding.section), " ".join(filter(None, binding)), features]
-    yield f"  {title(finding)}"
+    yield f"  {_cut(title(finding), longest)}"
     yield f"      {', '.join(filter(None, where))}"
     yield f"      {first.address:#x}: {first.code}  {first.text}"
-    if finding.path:
-        yield f"      reached by {' -> '.join(map(visible, finding.path))}"
+    if len(finding.path) == 1:
+        yield f"      entered {'from other files: it is exported' if finding.exported else 'by its address'}"
+    for number, step in enumerate(finding.path if len(finding.path) > 1 else ()):
+        yield f"      {'-> ' if number else 'reached from '}{_cut(visible(step), longest)}"
+
+
+def _cut(text: str, longest: int | None) -> str:
+    """Return ``text`` without its middle if it is longer than ``longest``: templates make names of pages.
+
+    >>> _cut("std::vector<int, std::allocator<int>>::push_back(int)", 30)
+    'std::vector<in … :push_back(int)'
+    """
+    if longest is None or len(text) <= longest:
+        return text
+    half = longest // 2 - 1
+    return f"{text[:half]} … {text[-half - 1 :]}"
 
 
 def _conclusion(audits: Sequence[PackageAudit], level: Level, baseline: Baseline) -> Iterator[str]:
