@@ -148,7 +148,13 @@ class _File:
 
     def _chain(self, start: int) -> tuple[int, ...]:
         """Return a chain of calls from an entry to ``start`` on which nothing asks the CPU; empty if there is none."""
-        return self._graph.chain(self._ways[0], start)
+        unguarded, _ = self._ways
+        chain = self._graph.chain(unguarded, start)
+        if len(chain) == 1:
+            # Entered from outside itself. A way through the file tells more.
+            callers = [caller for caller in sorted(self._graph.callers(start)) if not self._stops(caller)]
+            return next(((*way, start) for caller in callers if (way := self._graph.chain(unguarded, caller))), chain)
+        return chain
 
     def _rule(self, use: Use) -> Rule | None:
         if not use.features:
