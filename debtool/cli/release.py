@@ -268,6 +268,7 @@ def print_plan(planned: Plan, *, only_changes: bool = False) -> None:
 
 
 def _print_audit(planned: Plan) -> None:
+    from debtool.model.text import amount
     from debtool.stack.audit import Standing
 
     if planned.gate is None or not planned.gate.wheels:
@@ -275,7 +276,8 @@ def _print_audit(planned: Plan) -> None:
     counts = [f"{len(wheels)} {standing}" for standing in Standing if (wheels := planned.gate.of(standing))]
     run = sum(wheel.verdict is not None for wheel in planned.gate.wheels.values())
     title = planned.gate.baseline.title
-    click.echo(f"{len(planned.gate.wheels)} wheels audited for {title}: {', '.join(counts)}; {run} run emulated")
+    wheels = amount(len(planned.gate.wheels), "wheel")
+    click.echo(f"{wheels} audited for {title}: {', '.join(counts)}; {run} run emulated")
     for wheel in planned.gate.of(Standing.EXCEPTED):
         for one in wheel.applied:
             if one.covers:

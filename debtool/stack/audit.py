@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from debtool.audit.baselines import find_baseline
 from debtool.audit.findings import Kind, Level
-from debtool.audit.gate import kept_verdict
+from debtool.audit.gate import Fault, ProbeResult, Verdict, kept_verdict
 from debtool.audit.rules import load_rules, matcher
 from debtool.audit.static import audit_paths
 from debtool.audit.summary import document, title
 from debtool.model.definition import find_line
 from debtool.model.errors import DebtoolError, InputError
+from debtool.model.text import visible
 from debtool.stack.suspects import SuspectCache, Suspects
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from debtool.audit.baselines import Baseline
-    from debtool.audit.gate import ProbeResult, Verdict
     from debtool.model.stack import AuditException
     from debtool.model.target import Target
     from debtool.stack.facts import WheelFacts
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from debtool.stack.suspects import FileFinding
 
 _T = TypeVar("_T")
+_DISTANCE = re.compile(r"\+0x[0-9a-f]+$")  # from a function's start to where it faulted
 
 
 class Standing(StrEnum):
@@ -333,9 +335,18 @@ def _covers_probe(exception: AuditException, kinds: Mapping[str, Kind], probe: P
     """
     if probe.fault is None:
         return exception.functions == ("*",) and not exception.kinds
-    symbol = probe.fault.symbol.partition("+")[0]
-    kind = not exception.kinds or kinds.get(symbol, Kind.UNGUARDED) in exception.kinds
-    return kind and bool(matcher(exception.functions).match(probe.fault.name or symbol))
+    kind = kinds.get(_DISTANCE.sub("", probe.fault.symbol), Kind.UNGUARDED)
+    called = matcher(exception.functions).match(faulting(probe.fault))
+    return bool(called) and (not exception.kinds or kind in exception.kinds)
+
+
+def faulting(fault: Fault) -> str:
+    """Return what to call the function that faulted, as the static audit calls it.
+
+    >>> faulting(Fault(18, "c5fa1007", "vmovss xmm0,[rdi]", "_ZN3FooEv+0xf", "Foo()+0xf", "foo.so"))
+    'Foo()'
+    """
+    return visible(_DISTANCE.sub("", fault.name or fault.symbol)) or f"code at {fault.address:#x}"
 
 
 def _parted(items: Iterable[_T], wanted: Callable[[_T], bool]) -> tuple[list[_T], list[_T]]:

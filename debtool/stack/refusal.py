@@ -12,6 +12,7 @@ from debtool.model.definition import find_line, toml_string
 from debtool.model.errors import Issue
 from debtool.model.names import wheel_package
 from debtool.model.text import amount
+from debtool.stack.audit import faulting
 from debtool.stack.ways_out import ways_out
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def warnings(gate: Gate | None, project: Project) -> list[Issue]:
 def exception_block(wheel: WheelAudit) -> str:
     """Return an ``[[exception]]`` table for what is refused of ``wheel``, for the end of the stack's file."""
     names = [title(one.finding) for one in wheel.findings]
-    names += [probe.fault.name or probe.fault.symbol for probe in wheel.probes if probe.fault]
+    names += [faulting(probe.fault) for probe in wheel.probes if probe.fault]
     # A failed probe without a function can be excepted with everything else only.
     patterns = ["*"] if any(probe.fault is None for probe in wheel.probes) else _patterns(names)
     return (
@@ -166,8 +167,7 @@ def _failure(probe: ProbeResult) -> str:
         return f"{probe.name}: {probe.outcome}{f': {probe.detail}' if probe.detail else ''}"
     fault = probe.fault
     line = f", from {fault.python[0]}" if fault.python else ""
-    name = _short(fault.name or fault.symbol or f"code at {fault.address:#x}")
-    return f"{probe.name}: {fault.text} ({fault.code}) in {name} of {fault.library}{line}"
+    return f"{probe.name}: {fault.text} ({fault.code}) in {_short(faulting(fault))} of {fault.library}{line}"
 
 
 def _patterns(names: Iterable[str]) -> list[str]:

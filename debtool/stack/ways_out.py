@@ -11,6 +11,7 @@ from pydantic import Field
 from debtool.audit.rules import matcher
 from debtool.audit.summary import title
 from debtool.model.definition import Strict, parse_definition
+from debtool.stack.audit import faulting
 
 if TYPE_CHECKING:
     from debtool.stack.audit import WheelAudit
@@ -49,7 +50,7 @@ class WayOut(Strict):
         probes = [*wheel.probes, *(probe for one in wheel.expired for probe in one.probes)]
         faults = [probe.fault for probe in probes if probe.fault]
         files = [one.file for one in refused] + [fault.library for fault in faults]
-        symbols = [title(one.finding) for one in refused] + [fault.name for fault in faults]
+        symbols = [title(one.finding) for one in refused] + [faulting(fault) for fault in faults]
         return (
             (not self.origin or origin in self.origin)
             and not _any(self.except_, [wheel.name])

@@ -61,7 +61,7 @@ def verdict(*results: ProbeResult) -> Verdict:
     return Verdict("torch.whl", "a" * 64, "Westmere", "qemu 7.2", "p" * 64, "a control", 9, results)
 
 
-FAULT = Fault(0x10, "c5fdefc0", "vpxor ymm0,ymm0,ymm0", "_Zfbgemm::Min+0x4", "fbgemm::Min", "lib.so", ("t.py:3 f",))
+FAULT = Fault(0x10, "c5fdefc0", "vpxor ymm0,ymm0,ymm0", "_Zfbgemm::Min+0x4", "fbgemm::Min+0x4", "lib.so", ("t.py:3 f",))
 FAULTY = ProbeResult("quantised linear", "sigill", "", FAULT)
 
 

@@ -12,7 +12,7 @@ from debtool.model.errors import FindingsError, InputError
 from debtool.stack.project import open_project
 from debtool.stack.rebuild import carry_out, plan_rebuild
 from tests.support.drafts import Notes
-from tests.support.native import AVX2, PLAIN, TAG, shared_library
+from tests.support.native import AVX2, PLAIN, add_gamma
 
 if TYPE_CHECKING:
     from typing import Any
@@ -69,11 +69,7 @@ NATIVE_C = f"""\
 @pytest.fixture
 def stack(workshop: Workshop) -> Workshop:
     """A stack with a baseline whose wheel of gamma executes AVX2; its sdist is in the index too."""
-    files = {"gamma/native.so": shared_library(workshop.folder / "native", AVX2)}
-    workshop.wheel("gamma", "3.0", tag=TAG, body=None, files={"gamma/__init__.py": b"", **files})
-    workshop.change('targets = ["here"]\n', 'targets = ["here"]\nbaseline = "westmere"\n')
-    workshop.change('direct = ["alpha>=1.0"]', 'direct = ["alpha>=1.0", "gamma"]')
-    workshop.lock()
+    add_gamma(workshop, AVX2)
     sdist(workshop)
     return workshop
 

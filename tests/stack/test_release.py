@@ -19,7 +19,7 @@ from debtool.model.errors import FindingsError, InputError
 from debtool.stack.audit import Standing
 from debtool.stack.release import build_release, plan_release
 from tests.support.drafts import Notes
-from tests.support.native import AVX2, PLAIN, TAG, shared_library
+from tests.support.native import AVX2, PLAIN, add_gamma
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,16 +177,6 @@ def test_a_stack_without_wheels_and_trees_is_released_too(workshop: Workshop) ->
     assert sorted(actions(workshop.release())) == [name for name in NAMES if "python3" not in name]
 
 
-def compiled(workshop: Workshop, source: str, more: str = "", *, head: str = "") -> Path:
-    """Add a wheel compiled from ``source`` to a stack with a baseline, and ``more`` tables."""
-    files = {"gamma/native.so": shared_library(workshop.folder / "native", source)}
-    wheel = workshop.wheel("gamma", "3.0", tag=TAG, body=None, files={"gamma/__init__.py": b"", **files})
-    workshop.change('targets = ["here"]\n', f'targets = ["here"]\nbaseline = "westmere"\n{head}')
-    workshop.change('direct = ["alpha>=1.0"]\n', f'direct = ["alpha>=1.0", "gamma"]\n\n{more}')
-    workshop.lock()
-    return wheel
-
-
 def exception(expires: dt.date, functions: str = "add_*", reason: str = "nothing calls it") -> str:
     return f'[[exception]]\nwheel = "gamma"\nfunctions = ["{functions}"]\nreason = "{reason}"\nexpires = {expires}\n'
 
@@ -208,7 +198,7 @@ def audit_of(deb: Path, workshop: Workshop) -> dict[str, Any]:
 
 
 def test_a_wheel_that_executes_more_than_the_baseline_is_refused_before_anything_is_written(workshop: Workshop) -> None:
-    compiled(workshop, AVX2)
+    add_gamma(workshop, AVX2)
     for act in (workshop.release, lambda: build_release(workshop.request(), Notes())):
         with pytest.raises(
             FindingsError, match=r"unguarded add_eight in gamma/native\.so \(AVX [0-9]+, AVX2 "
@@ -224,7 +214,7 @@ def test_a_wheel_that_executes_more_than_the_baseline_is_refused_before_anything
 
 
 def test_the_audit_is_in_the_package_and_the_second_release_writes_nothing(workshop: Workshop) -> None:
-    compiled(workshop, PLAIN)
+    add_gamma(workshop, PLAIN)
     released = workshop.release()
     assert released.plan.gate is not None
     assert [one.standing for one in released.plan.gate.wheels.values()] == [Standing.FREE]
@@ -248,7 +238,7 @@ def test_the_audit_is_in_the_package_and_the_second_release_writes_nothing(works
 
 def test_an_exception_lets_it_pass_and_is_told_in_the_package(workshop: Workshop) -> None:
     far = in_days(300)
-    compiled(workshop, AVX2, exception(far))
+    add_gamma(workshop, AVX2, exception(far))
     released = workshop.release()
     assert released.plan.warnings == ()
     deb = workshop.debs()["acme-python3-gamma"]
@@ -267,7 +257,7 @@ def test_an_exception_lets_it_pass_and_is_told_in_the_package(workshop: Workshop
 
 
 def test_an_exception_that_is_over_refuses_and_one_that_is_soon_over_warns(workshop: Workshop) -> None:
-    compiled(workshop, AVX2, exception(in_days(-1)))
+    add_gamma(workshop, AVX2, exception(in_days(-1)))
     with pytest.raises(FindingsError, match=r"stack\.toml:[0-9]+: exception\[1\]\.expires: .* was over on"):
         workshop.release()
     assert not (workshop.folder / "public").exists()
@@ -277,13 +267,13 @@ def test_an_exception_that_is_over_refuses_and_one_that_is_soon_over_warns(works
 
 
 def test_an_exception_that_covers_nothing_warns(workshop: Workshop) -> None:
-    compiled(workshop, PLAIN, exception(in_days(300)))
+    add_gamma(workshop, PLAIN, exception(in_days(300)))
     released = workshop.release()
     assert ["covers nothing" in issue.problem for issue in released.plan.warnings] == [True]
 
 
 def test_the_newest_verdict_of_the_emulated_gate_decides(workshop: Workshop) -> None:
-    wheel = compiled(workshop, PLAIN)
+    wheel = add_gamma(workshop, PLAIN)
     workshop.release()
     sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
     fault = Fault(0x1000, "c5fdefc0", "vpxor ymm0,ymm0,ymm0", "answer+0x2", "answer", "gamma/native.so", ("g.py:1 f",))
@@ -303,7 +293,7 @@ def test_the_newest_verdict_of_the_emulated_gate_decides(workshop: Workshop) -> 
 
 
 def test_a_stack_may_ask_for_a_verdict(workshop: Workshop) -> None:
-    compiled(workshop, PLAIN, head='emulate = "required"\n')
+    add_gamma(workshop, PLAIN, head='emulate = "required"\n')
     with pytest.raises(FindingsError, match=r"fix: debtool .* audit run --lock --target here --cpu westmere"):
         workshop.release()
 

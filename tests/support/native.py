@@ -1,4 +1,4 @@
-"""Small compiled files for tests of audits: what is compiled for which CPU is known, because it is said here."""
+"""Small compiled wheels for tests of audits: what is compiled for which CPU is known, because it is said here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.workshops import Workshop
 
 TAG = "py3-none-manylinux_2_17_x86_64"
 """A wheel's tag for them: they need no library at all."""
@@ -39,3 +41,13 @@ def shared_library(folder: Path, source: str) -> bytes:
     ]
     subprocess.run(command, cwd=folder, check=True)
     return (folder / "native.so").read_bytes()
+
+
+def add_gamma(workshop: Workshop, source: str, more: str = "", *, head: str = "") -> Path:
+    """Give the stack a baseline and a wheel compiled from ``source``, called gamma, with ``more`` tables; lock it."""
+    files = {"gamma/native.so": shared_library(workshop.folder / "native", source)}
+    wheel = workshop.wheel("gamma", "3.0", tag=TAG, body=None, files={"gamma/__init__.py": b"", **files})
+    workshop.change('targets = ["here"]\n', f'targets = ["here"]\nbaseline = "westmere"\n{head}')
+    workshop.change('direct = ["alpha>=1.0"]\n', f'direct = ["alpha>=1.0", "gamma"]\n\n{more}')
+    workshop.lock()
+    return wheel
