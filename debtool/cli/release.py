@@ -276,8 +276,8 @@ def _print_audit(planned: Plan) -> None:
     counts = [f"{len(wheels)} {standing}" for standing in Standing if (wheels := planned.gate.of(standing))]
     run = sum(wheel.verdict is not None for wheel in planned.gate.wheels.values())
     title = planned.gate.baseline.title
-    wheels = amount(len(planned.gate.wheels), "wheel")
-    click.echo(f"{wheels} audited for {title}: {', '.join(counts)}; {run} run emulated")
+    audited = amount(len(planned.gate.wheels), "wheel")
+    click.echo(f"{audited} audited for {title}: {', '.join(counts)}; {run} run emulated")
     for wheel in planned.gate.of(Standing.EXCEPTED):
         for one in wheel.applied:
             if one.covers:
