@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from debtool.audit.layout import ET_REL, SHT_DYNSYM, SHT_SYMTAB
+from debtool.audit.layout import ET_REL, SHF_EXECINSTR, SHT_DYNSYM, SHT_SYMTAB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -221,14 +221,15 @@ class Finder:
         self.symbols.values = values
 
     def _value(self, section: int, value: int) -> int:
-        """Return the address of a symbol, 0 if it is not defined here."""
+        """Return the address of a symbol, 0 if it is not defined here, or in an object that is no code."""
         if not 0 < section < _RESERVED:
             return 0
         if self._layout.kind != ET_REL:
             return value
-        return (
-            value + self._layout.sections[section].address & _ADDRESSES if section < len(self._layout.sections) else 0
-        )
+        # Places in an object's file are its addresses: a section without contents shares them with the next one.
+        if section >= len(self._layout.sections) or not self._layout.sections[section].flags & SHF_EXECINSTR:
+            return 0
+        return value + self._layout.sections[section].address & _ADDRESSES
 
     def _add(self, place: int, row: _Row) -> None:
         held = self._rows.get(place)

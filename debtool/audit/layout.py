@@ -218,6 +218,8 @@ class Layout:
 
     def text(self, offset: int) -> str:
         """Return the string at a place in the file."""
+        if offset >= len(self.mapping):
+            return ""
         end = self.mapping.find(b"\0", offset)
         return self.mapping[offset : max(end, offset)].decode("utf-8", "replace")
 

@@ -25,7 +25,7 @@ from debtool.audit.decode import decode
 from debtool.audit.examine import examine
 from debtool.audit.findings import FileAudit, PackageAudit
 from debtool.audit.image import Image
-from debtool.audit.layout import ET_REL, NotAudited
+from debtool.audit.layout import DAMAGED, ET_REL, NotAudited
 from debtool.audit.subjects import Member, distribution_of, is_package, listed, opened, packaged
 from debtool.deb.files import sha256_of
 from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
@@ -138,6 +138,8 @@ class _Auditor:
                 found = self._examined(image, member, distribution, divided)
         except NotAudited as reason:
             found = FileAudit(member.path, member.sha256, member.size, note=str(reason))
+        except DAMAGED as error:
+            found = FileAudit(member.path, member.sha256, member.size, note=f"damaged: {error}")
         self.kept.keep_file(found, distribution)
         return found
 
