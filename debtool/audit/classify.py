@@ -141,6 +141,8 @@ class _File:
             return self._covered[start], ()
         if _is_xgetbv(use):
             return "builtin.xgetbv-after-cpuid", ()
+        if use.function.symbol.partition(".")[0] in self._cloned:
+            return "builtin.clone", ()
         unguarded, guarded = self._ways
         if start in guarded and start not in unguarded:
             return "builtin.guarded-by", self._graph.chain(guarded, start)
@@ -198,12 +200,21 @@ class _File:
     @cached_property
     def _loading(self) -> Mapping[int, int]:
         """What the dynamic linker executes, by way of functions that do not ask the CPU."""
-        avoiding = set(self._asking)
-        for start, kinds in self._graph.entries.items():
-            # A resolver that asks through another function, as __cpu_indicator_init, decides by the answer too.
-            if "ifunc" in kinds and not self._asking.isdisjoint(self._graph.callees(start)):
-                avoiding.add(start)
-        return self._graph.reachable(_LOADING, avoiding=avoiding)
+        return self._graph.reachable(_LOADING, avoiding=self._asking | self._resolvers)
+
+    @cached_property
+    def _resolvers(self) -> frozenset[int]:
+        """The IFUNC resolvers that ask the CPU, themselves or through another function, as __cpu_indicator_init."""
+        found = [start for start, kinds in self._graph.entries.items() if "ifunc" in kinds]
+        return frozenset(
+            start for start in found if start in self._asking or not self._asking.isdisjoint(self._graph.callees(start))
+        )
+
+    @cached_property
+    def _cloned(self) -> frozenset[str]:
+        """The symbols of functions that the compiler made clones of for several CPUs."""
+        symbols = (self._functions[start].symbol for start in self._resolvers if start in self._functions)
+        return frozenset(symbol.removesuffix(".resolver") for symbol in symbols if symbol)
 
     @cached_property
     def _ways(self) -> tuple[Mapping[int, int], Mapping[int, int]]:

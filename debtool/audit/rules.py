@@ -141,6 +141,11 @@ BUILTIN: Final = {
             "Intel SDM vol. 1, 13.2",
         ),
         Explanation(
+            "builtin.clone",
+            "a copy that the compiler made for some CPUs (target_clones); the resolver of that function asks the CPU",
+            "GCC manual, Common Function Attributes, target_clones",
+        ),
+        Explanation(
             "builtin.guarded-by",
             "every chain of calls that leads to it passes a function that asks the CPU, or one that a rule covers",
             _HERE,
