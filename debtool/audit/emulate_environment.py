@@ -202,6 +202,8 @@ def find_contents(site: Path, files: Iterable[str], suffixes: Sequence[str]) -> 
 
 def _is_module(file: Path, stem: str) -> bool:
     """Whether an ELF file without Python's tag in its name has the function that makes it a module (PEP 3121)."""
+    if not file.is_file():  # an installer's record can tell of files that somebody removed
+        return False
     wanted, tail = f"PyInit_{stem}\0".encode(), b""
     with file.open("rb") as stream:
         while block := stream.read(1 << 20):
