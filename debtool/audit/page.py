@@ -60,7 +60,7 @@ def _file(file: FileAudit, rules: Rules) -> dict[str, Any]:
     clean = max(0, file.functions - len(file.findings))
     shares = [("clean", clean), *((kind.value, kinds[kind].functions) for kind in reversed(Kind) if kind in kinds)]
     names = {"symtab": "all symbols", "dynsym": "exported symbols only", "none": "no symbols"}
-    undecoded = f", {amount(file.undecoded, 'byte')} of no instructions" if file.undecoded else ""
+    undecoded = f", {amount(file.undecoded, 'byte')} not decoded" if file.undecoded else ""
     return {
         "path": visible(file.path),
         "level": file.level.value,

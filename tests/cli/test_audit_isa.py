@@ -86,11 +86,10 @@ def test_a_rule_makes_it_dispatch_safe_and_never_free(program: Program, wide: Pa
     assert done.code == 0
     assert done.out.startswith(f"{wide}: dispatch-safe for westmere\n")
     assert "1 dispatched" in done.out
-    assert "this test" not in done.out
-    assert (
-        "the program asks the CPU before it calls wide (this test)"
-        in program("audit", "isa", wide, "--rules", rules, "--all").out
-    )
+    why = "dispatched by wide: 1 function\n  the program asks the CPU before it calls wide (this test)\n"
+    assert why in done.out
+    assert "  wide\n" not in done.out
+    assert f"wide.so: {why}  wide\n" in program("audit", "isa", wide, "--rules", rules, "--all").out
     assert program("audit", "isa", wide, "--rules", rules, "--require", "free").code == 1
 
 

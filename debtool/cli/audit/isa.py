@@ -169,6 +169,9 @@ def _print_package(audit: PackageAudit, rules: Rules, *, whole: bool) -> None:
         verb = "is" if rest == 1 else "are"
         what = amount(rest, "more file" if listed else "file")
         out.print(f"{what} {verb} free" + ("" if len(audit.files) == 1 else " (--all names them)"), markup=False)
+    if not whole:
+        for line in _safe(audit, rules):
+            out.print(line, markup=False, soft_wrap=True)
     for file in audit.files:
         for group in groups(file.findings):
             if whole or group.kind not in SAFE:
@@ -176,6 +179,20 @@ def _print_package(audit: PackageAudit, rules: Rules, *, whole: bool) -> None:
                 for line in _group(file, group, rules, told=None if whole else _TOLD):
                     out.print(line, markup=False, soft_wrap=True)
     out.print()
+
+
+def _safe(audit: PackageAudit, rules: Rules) -> Iterator[str]:
+    """Yield which rules call what safe, and why."""
+    from debtool.audit.findings import SAFE
+    from debtool.audit.rules import explain
+    from debtool.audit.summary import groups
+    from debtool.model.text import amount
+
+    findings = (finding for file in audit.files for finding in file.findings if finding.kind in SAFE)
+    for group in groups(findings):
+        why = explain(group.rule, rules)
+        yield f"\n{group.kind} by {group.rule}: {amount(len(group.findings), 'function')}"
+        yield f"  {why.reason} ({why.source})"
 
 
 def _row(file: FileAudit, *, whole: bool) -> tuple[str, ...]:
