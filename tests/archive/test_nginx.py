@@ -95,6 +95,8 @@ def test_nginx_sends_types_and_caching(archive: Archive, make_deb: MakeDeb, port
         (f"/dists/suite/main/binary-amd64/by-hash/SHA256/{by_hash}", "application/octet-stream", immutable),
         ("/pool/main/f/foo/foo_1.0-1_amd64.deb", "application/vnd.debian.binary-package", immutable),
         ("/archive-keyring.asc", "application/pgp-keys", "no-cache"),
+        ("/", "text/html", "no-cache"),
+        ("/dists/suite/", "text/html", "no-cache"),
     ):
         status, headers = ask(port, path)
         assert (status, headers["Content-Type"], headers["Cache-Control"]) == (200, kind, caching), path
