@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zstandard
@@ -13,13 +16,23 @@ from debtool.audit.findings import Feature, FileAudit, Finding, Kind, PackageAud
 from debtool.deb.files import replace_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from debtool.audit.baselines import Baseline
     from debtool.audit.rules import Rules
 
-# Raised when an audit finds or keeps something else than before.
-_FORMAT = 3
+_PROGRAM = (
+    "cache.py",
+    "calls.py",
+    "classify.py",
+    "decode.py",
+    "examine.py",
+    "findings.py",
+    "functions.py",
+    "image.py",
+    "instructions.py",
+    "layout.py",
+    "rules.py",
+)
+"""The modules beside this one that decide what is found, and how it is kept."""
 
 _LEVEL = 3
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, zstandard.ZstdError)
@@ -34,7 +47,7 @@ class AuditCache:
 
     Attributes:
         folder: Where they are.
-        digest: The hash of what decides: baseline, rules and the form of records.
+        digest: The hash of what decides: baseline, rules and the program.
         baseline: The baseline's name.
     """
 
@@ -43,10 +56,10 @@ class AuditCache:
     baseline: str
 
     @classmethod
-    def below(cls, cache: Path, baseline: Baseline, rules: Rules) -> AuditCache:
-        """Return the one in debtool's cache folder ``cache``."""
-        digest = hashlib.sha256(f"{_FORMAT} {baseline.digest} {rules.digest}".encode()).hexdigest()
-        return cls(cache / "audit", digest, baseline.name)
+    def below(cls, folder: Path, baseline: Baseline, rules: Rules) -> AuditCache:
+        """Return the one in debtool's cache ``folder``."""
+        digest = hashlib.sha256(f"{_program()} {baseline.digest} {rules.digest}".encode()).hexdigest()
+        return cls(folder / "audit", digest, baseline.name)
 
     @property
     def scratch(self) -> Path:
@@ -95,6 +108,15 @@ class AuditCache:
     def _record(self, kind: str, key: str) -> Path:
         name = hashlib.sha256(f"{self.digest}\n{key}".encode("utf-8", "surrogateescape")).hexdigest()
         return self.folder / kind / name[:2] / f"{name}.json.zst"
+
+
+@cache
+def _program() -> str:
+    """Return the hash of the program: of the modules that decide, and the decoder's version."""
+    digest = hashlib.sha256(version("iced-x86").encode())
+    for name in _PROGRAM:
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()
 
 
 def _read(record: Path) -> Any:

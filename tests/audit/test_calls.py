@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +46,7 @@ def test_chains_are_real_and_are_found_if_there_are_any(
                 assert not wanted.isdisjoint(graph.entries[found[0]])
                 assert found[-1] == node
                 assert not avoiding.intersection(found)
-                assert all(pair in edges for pair in zip(found, found[1:], strict=False))
+                assert all(pair in edges for pair in pairwise(found))
 
 
 def test_the_shortest_chain_is_shown() -> None:

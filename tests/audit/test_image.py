@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
 import struct
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -214,17 +216,15 @@ def test_damaged_files_are_audited_or_refused(data: st.DataObject, originals: li
         contents[place] = value
     path = folder / "mutated"
     path.write_bytes(contents[: data.draw(st.one_of(st.just(size), st.integers(1, size)))])
-    try:
-        with Image(path) as image:
-            examined(image)
-    except NotAudited as reason:
-        assert str(reason)
+    # What is raised besides is a crash.
+    with contextlib.suppress(NotAudited), Image(path) as image:
+        examined(image)
 
 
 def test_the_c_library_s_functions_are_those_that_pyelftools_reads() -> None:
     path = Path("/usr/lib/x86_64-linux-gnu/libc.so.6")
     with path.open("rb") as stream, Image(path) as image:
-        table = ELFFile(stream).get_section_by_name(".dynsym")
+        table: Any = ELFFile(stream).get_section_by_name(".dynsym")
         expected = {
             symbol["st_value"]
             for symbol in table.iter_symbols()

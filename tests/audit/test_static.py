@@ -95,7 +95,7 @@ def test_what_was_audited_is_not_opened_again(
     assert audit([wheel], hashes={wheel: digest}) == first
 
 
-def test_other_rules_are_another_audit(tmp_path: Path, elf: Path, audit: Audit) -> None:
+def test_other_rules_are_another_audit(elf: Path, audit: Audit) -> None:
     (first,) = audit([elf])
     (second,) = audit([elf], rules=Rules())
     assert first.rules != second.rules
@@ -106,7 +106,7 @@ def test_damaged_records_are_made_again(tmp_path: Path, elf: Path, audit: Audit)
     first = audit([elf])
     records = [path for path in (tmp_path / "cache").rglob("*.zst") if path.is_file()]
     assert len(records) == 2
-    for damage in (lambda data: data[:-9], lambda data: b"", lambda data: data[:20] + b"\0" * 9 + data[29:]):
+    for damage in (lambda data: data[:-9], lambda _: b"", lambda data: data[:20] + b"\0" * 9 + data[29:]):
         for record in records:
             record.write_bytes(damage(record.read_bytes()))
             assert audit([elf]) == first

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from debtool.audit.baselines import find_baseline
 from debtool.audit.decode import decode
 from debtool.audit.examine import examine
-from debtool.audit.image import Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from debtool.audit.baselines import Baseline
     from debtool.audit.decode import Decoded, Range
     from debtool.audit.examine import Examined
+    from debtool.audit.image import Image
 
 WESTMERE = find_baseline("westmere")
 
@@ -46,7 +46,7 @@ def tiny_package(folder: Path, files: Mapping[str, bytes]) -> Path:
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         (tree / path).write_bytes(contents)
     package = folder / "tiny.deb"
-    command = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", tree, package]
+    command = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(tree), str(package)]
     subprocess.run(command, check=True, capture_output=True)
     return package
 
