@@ -595,7 +595,8 @@ def check_rocm(machine: Machine) -> Result:
     if old and "avx" not in machine.cpu_flags():
         return Result("fail", f"ROCm {', '.join(old)} on a CPU without AVX", evidence,
                       "rocBLAS up to ROCm 6.2 runs AVX instructions on the host and ends with SIGILL.",
-                      "Use the target with ROCm 6.3 or later.", "ROCm/rocBLAS issue 1422")  # fmt: skip
+                      "Use the target with ROCm 6.3 or later; debtool audit isa /opt/rocm/lib shows what there is.",
+                      "ROCm/rocBLAS issue 1422")  # fmt: skip
     return Result("ok", ", ".join(sorted(set(versions.values()))), evidence)
 
 

@@ -102,6 +102,13 @@ def test_folders_show_what_is_not_free(program: Program, plain: Path, wide: Path
     assert "plain.so  " in program("audit", "isa", wide.parent, "--all").out
 
 
+def test_where_there_is_nothing_to_audit_it_says_so(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = program("audit", "isa", tmp_path / "empty")
+    assert done.code == 0
+    assert "no ELF file: there is nothing to audit" in done.out
+
+
 def test_json_tells_the_level_of_the_whole_and_of_each_file(program: Program, plain: Path, wide: Path) -> None:
     done = program("audit", "isa", wide, plain, "--json")
     report = json.loads(done.out)

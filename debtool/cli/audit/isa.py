@@ -157,6 +157,9 @@ def _print_package(audit: PackageAudit, rules: Rules, *, whole: bool) -> None:
         f"{escape(visible(audit.subject))}: [bold {_COLOURS[audit.level]}]{audit.level}[/] for {audit.baseline}",
         soft_wrap=True,
     )
+    if not audit.files:
+        out.print("  no ELF file: there is nothing to audit\n")
+        return
     out.print(f"  {files}, {human_bytes(code)} of code, {short(instructions)} instructions", markup=False)
     listed = [file for file in audit.files if whole or file.note or file.findings]
     if listed:
