@@ -154,7 +154,7 @@ class Plan:
         tasks = [f"import {name}" for name in (*self.preload, *self.modules)]
         tasks += [f"load {path}" for path in self.libraries]
         tasks += [f"probe {name}" for name in self.probes]
-        return tasks + [_asking(program) for program in self.programs]
+        return tasks + [asking(program) for program in self.programs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,7 @@ class Guest:
             answer.seek(0)
             value = answer.read(1 << 16).decode("utf-8", "replace")
         told = {"timeout": True} if status is None else {"status": status} if status else {"value": value}
-        return {"task": _asking(program), "pid": process.pid, **told}
+        return {"task": asking(program), "pid": process.pid, **told}
 
     def _tell(self, process: subprocess.Popen[bytes], plan: Plan) -> None:
         orders = {
@@ -328,7 +328,8 @@ class Guest:
             watch(reply)
 
 
-def _asking(program: Path) -> str:
+def asking(program: Path) -> str:
+    """Return the task of asking a program for its version, as replies name it."""
     return f"run {program.name} --version"
 
 

@@ -73,11 +73,13 @@ class Contents:
 
     Attributes:
         modules: Its modules, a package before what is in it.
+        compiled: Those of them that are machine code.
         libraries: Its shared libraries that are no modules: their paths where it is installed.
         programs: Its programs that are no scripts.
     """
 
     modules: tuple[str, ...]
+    compiled: tuple[str, ...]
     libraries: tuple[str, ...]
     programs: tuple[Path, ...] = ()
 
@@ -180,6 +182,7 @@ def find_contents(site: Path, files: Iterable[str], suffixes: Sequence[str]) -> 
     to be imported. A file that ends in .so and is not made for Python is a library.
     """
     modules: set[str] = set()
+    compiled: set[str] = set()
     libraries: list[str] = []
     for file in map(PurePosixPath, files):
         if ".." in file.parts or file.is_absolute():
@@ -197,7 +200,10 @@ def find_contents(site: Path, files: Iterable[str], suffixes: Sequence[str]) -> 
         parts = (*file.parent.parts, *(() if stem == "__init__" else (stem,)))
         if parts and stem != "__main__" and all(part.isidentifier() for part in parts):
             modules.add(".".join(parts))
-    return Contents(tuple(sorted(modules, key=lambda name: name.split("."))), tuple(sorted(libraries)))
+            if file.suffix != ".py":
+                compiled.add(".".join(parts))
+    order = tuple(sorted(modules, key=lambda name: name.split(".")))
+    return Contents(order, tuple(sorted(compiled)), tuple(sorted(libraries)))
 
 
 def _is_module(file: Path, stem: str) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from debtool.audit.baselines import Baseline
 
 # Raised when what a verdict means, or how it is reached, changes.
-_FORMAT = 1
+_FORMAT = 2
 
 Outcome = Literal["same", "refused", "differs", "sigill", "error", "timeout"]
 _OUTCOMES = frozenset(get_args(Outcome))
@@ -82,6 +82,9 @@ class Verdict:
         probes: The digest of the probes, and of everything that runs them.
         control: What failed on purpose before anything was judged, and how.
         modules: How many modules were imported, natively and emulated.
+        loaded: How many of its compiled modules, libraries and programs were tried.
+        unloaded: How many were not: they do not work natively either (what they need is not there), or a fault came
+            before them. Nothing is known of those.
         results: Every probe and program; of modules and libraries what works natively and not emulated.
         absent: What does not work natively either, or was not reached, with the reason.
         wheels: The hashes of the wheels that it was run with, its own not included.
@@ -99,6 +102,8 @@ class Verdict:
     absent: tuple[tuple[str, str], ...] = ()
     wheels: tuple[str, ...] = ()
     seconds: float = 0.0
+    loaded: int = 0
+    unloaded: int = 0
 
     @property
     def findings(self) -> tuple[ProbeResult, ...]:

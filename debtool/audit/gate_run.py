@@ -15,7 +15,7 @@ from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from debtool.audit.emulate import GUEST, REPORTER, Guest, Plan, build_reporter, find_emulator
+from debtool.audit.emulate import GUEST, REPORTER, Guest, Plan, asking, build_reporter, find_emulator
 from debtool.audit.emulate_control import run_controls
 from debtool.audit.emulate_environment import ask_interpreter, installed_contents, wheel_contents, workshop
 from debtool.audit.emulate_fault import read_fault
@@ -317,13 +317,19 @@ class _Gate:
                 fault_of=lambda pid: read_fault(faults, pid, task.site),
             )
             if isinstance(judged, str):
-                absent.append((name, judged))
+                absent.append((name, judged.replace(f"{task.site}/", "")))
             elif judged.failed or not name.startswith(("import ", "load ")):
                 results.append(judged)
             else:
                 modules += name.startswith("import ")
         if any(name not in emulated for name in native) and not any(result.failed for result in results):
             results.append(ProbeResult("run", "error", "the emulated run ended before everything was tried"))
+        contents = task.contents
+        machine_code = {f"import {name}" for name in contents.compiled} | {
+            f"load {name}" for name in contents.libraries
+        }
+        machine_code |= {asking(program) for program in contents.programs}
+        unloaded = sum(name in machine_code for name, _ in absent)
         return Verdict(
             subject=task.name,
             sha256=task.sha256,
@@ -336,6 +342,8 @@ class _Gate:
             absent=tuple(absent),
             wheels=task.others,
             seconds=round(seconds, 1),
+            loaded=len(machine_code) - unloaded,
+            unloaded=unloaded,
         )
 
     def _folder(self) -> Path:

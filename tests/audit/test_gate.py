@@ -172,6 +172,7 @@ def test_an_instruction_that_the_cpu_lacks_is_named_with_the_python_lines(verdic
 def test_a_fault_ends_neither_the_other_imports_nor_the_probes(verdict: Verdict) -> None:
     # tiny, tiny.after, tiny.bad_still, tiny.good, tiny.native
     assert verdict.modules == 5
+    assert (verdict.loaded, verdict.unloaded) == (1, 0)
     assert outcomes(verdict)["avx"] == "sigill"
     assert outcomes(verdict)["plain"] == "same"
 
@@ -287,6 +288,18 @@ def test_a_package_that_faults_at_its_import_is_found_and_the_rest_told_as_not_r
         "import tiny.more",
         "import tiny.native",
     ]
+
+
+def test_compiled_modules_that_cannot_be_tried_here_are_counted(
+    compiled: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    undefined = compiled(SOURCE.replace("return PyModule", "extern int nowhere(void); nowhere(); return PyModule"))
+    wheel = tiny(tmp_path, {"tiny/__init__.py": b"", "tiny/native.so": undefined})
+    [found] = run_wheels([wheel], WESTMERE, cache=tmp_path / "cache", limits=LIMITS)
+    assert (found.failed, found.modules, found.loaded, found.unloaded) == (False, 1, 0, 1)
+    [(name, reason)] = found.absent
+    assert (name, reason.partition(": ")[0]) == ("import tiny.native", "natively")
+    assert "tiny/native.so: undefined symbol: nowhere" in reason
 
 
 def test_what_is_installed_is_tried_in_place(native: bytes, tmp_path: Path) -> None:

@@ -227,13 +227,14 @@ def _print(verdicts: Sequence[Verdict], joined: Mapping[str, Sequence[Executed]]
     from debtool.model.text import amount, thousands, visible
 
     print_table(
-        ["verdict", "package", "#modules", "not here", "probes", "#seconds"],
+        ["verdict", "package", "#modules", "compiled", "not here", "probes", "#seconds"],
         [
             (
-                "[red]FAILS[/]" if verdict.failed else "runs",
+                _word(verdict),
                 escape(visible(verdict.subject)),
                 thousands(verdict.modules),
-                f"{len(verdict.absent)} cannot be natively either" if verdict.absent else "",
+                f"{verdict.loaded} of {verdict.loaded + verdict.unloaded}",
+                str(len(verdict.absent) or ""),
                 _tally(verdict),
                 f"{verdict.seconds:.0f}",
             )
@@ -253,10 +254,7 @@ def _print(verdicts: Sequence[Verdict], joined: Mapping[str, Sequence[Executed]]
             for one in joined.get(verdict.subject, ()):
                 if one.result.name == result.name:
                     out.print(f"  static     {visible(str(one))}", markup=False, soft_wrap=True)
-        for name, reason in verdict.absent:
-            if name.startswith("probe "):
-                told = f"{verdict.subject}: {name.removeprefix('probe ')}: not tried: {reason}"
-                out.print(visible(told), markup=False, soft_wrap=True)
+        _print_absent(verdict)
     failed = sum(verdict.failed for verdict in verdicts)
     first = verdicts[0]
     out.print()
@@ -266,6 +264,28 @@ def _print(verdicts: Sequence[Verdict], joined: Mapping[str, Sequence[Executed]]
         out.print(f"fails on {baseline.title}: {failed} of {number}", markup=False)
     else:
         out.print(f"no instruction that {baseline.title} lacks was executed, nothing differs: {number}", markup=False)
+
+
+def _print_absent(verdict: Verdict) -> None:
+    """Tell which probes were not tried, and an example of why compiled files were not."""
+    from debtool.cli.output import out
+    from debtool.model.text import amount, visible
+
+    told = [f"{name.removeprefix('probe ')}: {reason}" for name, reason in verdict.absent if name.startswith("probe ")]
+    if verdict.unloaded:
+        loading = next((f"{name}: {reason}" for name, reason in verdict.absent if ".so" in reason), "--json says why")
+        told.append(f"{amount(verdict.unloaded, 'compiled file')}, such as {loading}")
+    for line in told:
+        out.print(visible(f"{verdict.subject}: not tried: {line}"), markup=False, soft_wrap=True)
+
+
+def _word(verdict: Verdict) -> str:
+    """Return the verdict in a word: nothing is known of compiled files that cannot be loaded natively either."""
+    if verdict.failed:
+        return "[red]FAILS[/]"
+    if not verdict.unloaded:
+        return "runs"
+    return "runs in part" if verdict.loaded else "[yellow]not tried[/]"
 
 
 def _tally(verdict: Verdict) -> str:
