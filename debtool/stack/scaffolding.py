@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from debtool.model.errors import InputError, Issue
 from debtool.model.names import debian_name
+from debtool.stack.refusal import LASTING
 
 if TYPE_CHECKING:
     from debtool.model.target import Target
@@ -41,11 +42,13 @@ def new_stack(folder: Path, *, name: str, maintainer: str, target: Target) -> li
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 -- TOML and Python, never HTML
     )
+    today = dt.datetime.now(dt.UTC).date()
     values = {
         "name": name,
         "maintainer": maintainer,
         "target": target.name,
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "date": today.isoformat(),
+        "expires": (today + LASTING).isoformat(),
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".debtool-init-") as scratch:
