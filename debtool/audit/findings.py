@@ -104,7 +104,8 @@ class FileAudit:
         symbols: Where function names came from: ``symtab``, ``dynsym``, or ``none``.
         undecoded: Bytes of executable sections that are no instructions.
         findings: The functions with instructions beyond the baseline.
-        note: Why the file was not audited (another architecture, no code); empty if it was.
+        note: Why the file was not audited (another architecture, no code); empty if it was. It begins with
+            ``damaged`` if the file is no ELF file that can be read: nothing is known of such a one.
     """
 
     path: str
@@ -119,9 +120,14 @@ class FileAudit:
     note: str = ""
 
     @property
+    def damaged(self) -> bool:
+        """Whether it could not be read, though it seems to be an ELF file: a loader may be more forgiving."""
+        return self.note.startswith("damaged")
+
+    @property
     def level(self) -> Level:
-        """What is promised of it."""
-        return level(self.findings)
+        """What is promised of it: of a damaged one nothing."""
+        return Level.UNPROVEN if self.damaged else level(self.findings)
 
     @property
     def kinds(self) -> Counter[Kind]:

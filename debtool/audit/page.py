@@ -51,7 +51,8 @@ def _package(audit: PackageAudit, rules: Rules) -> dict[str, Any]:
         "summary": f"{amount(len(audit.files), 'file')}, {code} of code, {instructions}",
         "files": [_file(file, rules) for file in told],
         "free": [visible(file.path) for file in audit.files if not file.note and not file.findings],
-        "skipped": [(visible(file.path), file.note) for file in audit.files if file.note],
+        "skipped": [(visible(file.path), visible(file.note)) for file in audit.files if file.note],
+        "damaged": any(file.damaged for file in audit.files),
     }
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from debtool import __version__
 from debtool.audit.findings import SAFE
 from debtool.audit.rules import explain
-from debtool.audit.summary import KINDS, LEVELS, by_feature, groups
+from debtool.audit.summary import KINDS, LEVELS, by_feature, groups, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,7 +96,7 @@ class _Run:
             "location": location,
             "length": file.size,
             "hashes": {"sha-256": file.sha256},
-            "properties": {"level": None if file.note else file.level.value, "codeBytes": file.code},
+            "properties": {"level": verdict(file), "codeBytes": file.code},
         }
         if parent is not None:
             artifact["parentIndex"] = parent
@@ -104,7 +104,7 @@ class _Run:
         if file.note:
             self.notifications.append(
                 {
-                    "level": "note",
+                    "level": "error" if file.damaged else "note",
                     "message": {"text": _literal(f"not audited: {file.note}")},
                     "locations": [{"physicalLocation": {"artifactLocation": location}}],
                 }

@@ -120,6 +120,11 @@ def by_feature(findings: Iterable[Finding]) -> dict[str, Tally]:
     return {name: Tally(functions[name], instructions[name]) for name in ranked}
 
 
+def verdict(file: FileAudit) -> str | None:
+    """Return the level of a file; None for one that is no code for this CPU, and was not looked at."""
+    return None if file.note and not file.damaged else file.level.value
+
+
 def title(finding: Finding) -> str:
     """Return what to call a function: its demangled symbol, which is safe to print, or where it is."""
     return visible(finding.name or finding.symbol) or f"code at {finding.address:#x}"
@@ -161,8 +166,7 @@ def _file(file: FileAudit, rules: Rules, *, whole: bool) -> dict[str, Any]:
         "path": file.path,
         "sha256": file.sha256,
         "size": file.size,
-        # What was not looked at is promised nothing.
-        "level": None if file.note else file.level.value,
+        "level": verdict(file),
         "note": file.note,
         "code": file.code,
         "instructions": file.instructions,

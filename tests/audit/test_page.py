@@ -58,6 +58,13 @@ def test_the_page_names_levels_rules_and_places() -> None:
     assert ["open" in attributes for attributes in files] == [True, False, False, False]
 
 
+def test_of_a_damaged_file_nothing_is_promised() -> None:
+    page = Page(page_of(package_audit(file_audit(), file_audit("y.so", note="damaged: it ends in its header"))))
+    assert "y.so: damaged: it ends in its header" in page.text
+    assert len(page.classes("unproven")) == 3  # in the legend, of the package, and of what was not audited
+    assert "no verdict" not in page.text
+
+
 def test_every_library_has_a_bar_with_a_share_for_each_class() -> None:
     page = Page(page_of())
     assert [bar["aria-label"] for bar in page.classes("bar")] == [

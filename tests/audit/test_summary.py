@@ -6,7 +6,7 @@ import pytest
 
 from debtool.audit.findings import Kind, Level
 from debtool.audit.summary import KINDS, LEVELS, Tally, by_feature, by_kind, document, groups, origin, title
-from tests.support.audits import HOSTILE, RULES, every_kind, finding, package_audit
+from tests.support.audits import HOSTILE, RULES, every_kind, file_audit, finding, package_audit
 
 
 def test_groups_are_by_class_and_rule_the_gravest_first() -> None:
@@ -78,6 +78,12 @@ def test_the_document_tells_in_full_what_is_not_safe() -> None:
         "a dispatcher chooses by cpuinfo",
         "DispatchStub.cpp",
     )
+
+
+def test_of_a_damaged_file_nothing_is_promised() -> None:
+    audit = package_audit(file_audit(), file_audit("y.so", note="damaged: it ends in its header"))
+    assert audit.level is Level.UNPROVEN
+    assert [file["level"] for file in document(audit, RULES)["files"]] == ["free", "unproven"]
 
 
 def test_the_whole_document_omits_nothing() -> None:

@@ -109,6 +109,14 @@ def test_where_there_is_nothing_to_audit_it_says_so(program: Program, tmp_path: 
     assert "no ELF file: there is nothing to audit" in done.out
 
 
+def test_a_damaged_file_is_a_finding(program: Program, plain: Path, tmp_path: Path) -> None:
+    (tmp_path / "libs/half.so").write_bytes(plain.read_bytes()[:40])
+    done = program("audit", "isa", plain.parent)
+    assert done.code == 1
+    assert done.out.startswith(f"{plain.parent}: unproven for westmere\n")
+    assert any(line.split()[:2] == ["unproven", "half.so"] and "damaged" in line for line in done.out.splitlines())
+
+
 def test_json_tells_the_level_of_the_whole_and_of_each_file(program: Program, plain: Path, wide: Path) -> None:
     done = program("audit", "isa", wide, plain, "--json")
     report = json.loads(done.out)

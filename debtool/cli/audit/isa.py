@@ -201,12 +201,12 @@ def _safe(audit: PackageAudit, rules: Rules) -> Iterator[str]:
 def _row(file: FileAudit, *, whole: bool) -> tuple[str, ...]:
     from rich.markup import escape
 
-    from debtool.audit.summary import by_feature, by_kind
+    from debtool.audit.summary import by_feature, by_kind, verdict
     from debtool.model.text import thousands, visible
 
     path = escape(visible(file.path))
     if file.note:
-        return "-", path, "", "", f"not audited: {escape(file.note)}", ""
+        return verdict(file) or "-", path, "", "", f"not audited: {escape(visible(file.note))}", ""
     kinds = ", ".join(f"{thousands(tally.functions)} {kind}" for kind, tally in by_kind(file.findings).items())
     features = by_feature(file.findings)
     told = [f"{name} {short(tally.instructions)}" for name, tally in features.items()]
