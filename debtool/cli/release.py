@@ -186,6 +186,7 @@ def release(settings: Settings, as_json: bool, dry_run: bool, **given: Any) -> N
         f"{len(planned.of('build'))} built, {len(planned.of('reuse'))} reused, {len(planned.of('keep'))} unchanged, "
         f"{len(planned.removed)} removed, in {seconds:.1f} s"
     )
+    _print_audit(planned)
 
 
 def _show_plan(planned: Plan, as_json: bool) -> None:
