@@ -1,6 +1,6 @@
 """Audit wheels, packages and files, and print the table of verdicts for docs/audit.md.
 
-python -m benchmarks.verdicts [--cpu westmere] PATH…
+python benchmarks/verdicts.py [--cpu westmere] PATH…
 """
 
 from __future__ import annotations
