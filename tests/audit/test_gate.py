@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from debtool.audit import gate_run, probe_sets
 from debtool.audit.baselines import find_baseline
@@ -22,6 +23,10 @@ from debtool.audit.join import Blame, join
 from debtool.audit.rules import load_rules
 from debtool.audit.static import audit_paths
 from debtool.model.errors import InputError
+from debtool.stack.project import open_project
+from debtool.stack.wheels import read_lock
+from debtool.wheel.fetch import FileCache, fetch
+from tests.support.stacks import REPOSITORY
 from tests.support.wheels import TinyWheels
 
 if TYPE_CHECKING:
@@ -125,8 +130,8 @@ def outcomes(verdict: Verdict) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept")
 
 
 @pytest.fixture(scope="session")
@@ -147,13 +152,13 @@ def wheel(native: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def verdict(wheel: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Verdict:
+def verdict(wheel: Path, kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Verdict:
     probes = tmp_path_factory.mktemp("probes")
     (probes / "tiny.py").write_text(PROBES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probe_sets.find_probes, "__defaults__", (probes,))
         patch.setenv("OPENBLAS_CORETYPE", "Haswell")
-        [found] = run_wheels([wheel], WESTMERE, cache=cache, limits=LIMITS)
+        [found] = run_wheels([wheel], WESTMERE, cache=kept, limits=LIMITS)
     return found
 
 
@@ -201,12 +206,12 @@ def test_what_hangs_ends_by_the_clock(verdict: Verdict) -> None:
     assert outcomes(verdict)["hanging"] == "timeout"
 
 
-def test_nothing_of_the_environment_is_inherited(wheel: Path, cache: Path, tmp_path: Path) -> None:
+def test_nothing_of_the_environment_is_inherited(wheel: Path, kept: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.py").write_text("import os\n\ndef inherited(): return os.environ['OPENBLAS_CORETYPE']\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(probe_sets.find_probes, "__defaults__", (tmp_path,))
         patch.setenv("OPENBLAS_CORETYPE", "Haswell")
-        [found] = run_wheels([wheel], WESTMERE, cache=cache, limits=LIMITS)
+        [found] = run_wheels([wheel], WESTMERE, cache=kept, limits=LIMITS)
     assert dict(found.absent)["probe inherited"] == "natively: KeyError: 'OPENBLAS_CORETYPE'"
 
 
@@ -216,16 +221,16 @@ def test_the_verdict_says_what_failed_on_purpose(verdict: Verdict) -> None:
     assert verdict.cpu == "Westmere"
 
 
-def test_the_newest_verdict_is_found_by_the_wheels_hash_alone(verdict: Verdict, cache: Path) -> None:
-    kept = kept_verdict(cache, verdict.sha256, WESTMERE)
-    assert kept is not None
-    assert kept.sha256 == verdict.sha256
-    assert kept_verdict(cache, "0" * 64, WESTMERE) is None
-    assert kept_verdict(cache, verdict.sha256, find_baseline("nehalem")) is None
+def test_the_newest_verdict_is_found_by_the_wheels_hash_alone(verdict: Verdict, kept: Path) -> None:
+    found = kept_verdict(kept, verdict.sha256, WESTMERE)
+    assert found is not None
+    assert found.sha256 == verdict.sha256
+    assert kept_verdict(kept, "0" * 64, WESTMERE) is None
+    assert kept_verdict(kept, verdict.sha256, find_baseline("nehalem")) is None
 
 
-def test_a_damaged_verdict_is_none(verdict: Verdict, cache: Path, tmp_path: Path) -> None:
-    folder = cache / "gate" / "verdicts" / verdict.sha256
+def test_a_damaged_verdict_is_none(verdict: Verdict, kept: Path, tmp_path: Path) -> None:
+    folder = kept / "gate" / "verdicts" / verdict.sha256
     copy = tmp_path / "gate" / "verdicts" / verdict.sha256
     copy.mkdir(parents=True)
     for file in folder.iterdir():
@@ -320,6 +325,26 @@ def test_what_is_installed_is_tried_in_place(native: bytes, tmp_path: Path) -> N
 def test_a_baseline_without_a_model_is_refused(wheel: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the emulator has no CPU like"):
         run_wheels([wheel], find_baseline("x86-64-v4"), cache=tmp_path)
+
+
+@pytest.mark.full
+def test_torch_executes_one_instruction_that_westmere_lacks(cache: Path, tmp_path: Path) -> None:
+    project = open_project(REPOSITORY / "repo/cheesegrater.toml")
+    target = project.target("bookworm")
+    wheels = fetch(read_lock(project, target), target, FileCache.below(cache))
+    torch = wheels[canonicalize_name("torch")]
+    [found] = run_wheels([torch], WESTMERE, offered=[*wheels.values()], cache=tmp_path / "cache")
+    assert [result.name for result in found.findings] == ["quantised_dynamic_onednn"]
+    [fault] = found.faults
+    assert (fault.code, fault.text) == ("c5 fa 10 07", "vmovss xmm0,[rdi]")
+    assert fault.name.startswith("fbgemm::FindMinMax(")
+    assert fault.library == "torch/lib/libtorch_cpu.so"
+    assert fault.python[-1].startswith("probes/torch.py:")
+    assert found.modules > 2000
+    assert found.unloaded == 0
+    assert [name for name, _ in found.absent if name.startswith("probe ")] == []
+    refused = {result.name for result in found.results if result.outcome == "refused"}
+    assert refused == {f"quantised_{kind}_{engine}" for kind in ("dynamic", "linear") for engine in ("fbgemm", "x86")}
 
 
 def test_control_c_leaves_nothing_running(tmp_path: Path) -> None:
