@@ -8,6 +8,8 @@ from typing import Any
 import pillow_avif  # noqa: F401 -- it registers itself
 from PIL import Image
 
+WITH = ("pillow",)
+
 
 def round_trip() -> Any:
     """Encoding and decoding, with losses and without."""
