@@ -159,7 +159,7 @@ class _File:
         return chain
 
     def _rule(self, use: Use) -> Rule | None:
-        if not use.features:
+        if not use.features or use.data:
             return None
         name = self._names[use.function.start]
         return next((one.rule for one in self._matchers if one.covers(use, name)), None)
@@ -222,7 +222,7 @@ class _File:
 
         Each maps a function to the one that leads to it, and one that a way begins with to itself.
         """
-        sought = {use.function.start for use in self._uses if use.features} - self._covered.keys()
+        sought = {use.function.start for use in self._uses if use.features and not use.data} - self._covered.keys()
         above = set(sought)
         after_asking: dict[int, int] = {}
         queue = deque(sorted(sought))
