@@ -44,6 +44,7 @@ def test_the_secret_half_lies_outside_what_is_served(archive: Archive) -> None:
         "archive-keyring.gpg",
         "dists",
         "generations",
+        "index.html",
         "pool",
     }
     assert (archive.public / "archive-keyring.asc").read_bytes() == archive.key.public_armored
