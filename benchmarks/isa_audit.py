@@ -75,6 +75,7 @@ def of_library(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     began = time.monotonic()
     objdump = subprocess.Popen(["objdump", "-d", "--no-show-raw-insn", library], stdout=subprocess.PIPE)
     grep = subprocess.run(["grep", "-cE", BEYOND], stdin=objdump.stdout, capture_output=True, text=True, check=True)
+    objdump.wait()
     seconds = time.monotonic() - began
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     ours = cold["cpu_seconds"] + warm["cpu_seconds"]

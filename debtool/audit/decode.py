@@ -21,10 +21,10 @@ from iced_x86 import (
 )
 
 from debtool.audit.findings import Feature
-from debtool.audit.instructions import ASKS, BEYOND, BRANCH, GOES, INVALID, LEA, table_of
+from debtool.audit.instructions import ASKS, BEYOND, BRANCH, GOES, INVALID, LEA, THROUGH, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from debtool.audit.baselines import Baseline
     from debtool.audit.image import Function
@@ -123,7 +123,8 @@ class Decoded:
         instructions: How many were decoded.
         undecoded: Bytes that are no instructions.
         found: What is of interest, by the start of the function.
-        edges: Pairs: the start of a function, an address outside of it that it calls, jumps to or falls through to.
+        edges: Pairs: the start of a function, and an address outside of it that it calls, jumps to or falls into, or of
+            the slot with such an address.
         taken: Addresses of code that ``lea`` computes.
         pieces: Pairs: start and end of what is between the functions and not only padding; it is not decoded.
     """
@@ -141,6 +142,7 @@ _STOPS = frozenset({
 })  # fmt: skip
 """After these control goes elsewhere."""
 
+_JUMPS = frozenset({FlowControl.CONDITIONAL_BRANCH, FlowControl.UNCONDITIONAL_BRANCH})
 _FILLING = frozenset({Mnemonic.NOP, Mnemonic.INT3})
 _ENDS = _STOPS | {FlowControl.CALL, FlowControl.INDIRECT_CALL}
 """After these a function does not go on in the next one; a call at a function's end is one that does not return."""
@@ -158,6 +160,7 @@ class _Decoding:
         self.work = work
         self.code = code
         self.table = table_of(baseline)
+        self._formatter = Formatter(FormatterSyntax.INTEL)
         self.decoded = Decoded()
         self.taken: set[int] = set()
         self.falling: int | None = None  # the function whose last instruction goes on to the next one
@@ -195,7 +198,9 @@ class _Decoding:
         """Decode from ``start`` to ``end``."""
         kinds = self.table.kinds
         is_data = start in self.work.objects
+        named = self.work.named
         edges: set[int] = set()
+        hits: list[Instruction] = []
         last: Instruction | None = None
         decoder = Decoder(self.work.bits, self._bytes(start, end), ip=start)
         # A list of instructions is made much faster than a loop goes, and is most often the whole function.
@@ -203,30 +208,29 @@ class _Decoding:
             self.decoded.instructions += len(instructions)
             for instruction in [one for one in instructions if kinds[one.code]]:
                 kind = kinds[instruction.code]
-                if kind > GOES:
-                    self._note(self.decoded.found.setdefault(start, Found()), kind, instruction)
+                if kind == BRANCH:
+                    target = instruction.near_branch_target
+                    # Within code that nothing names, what is called is the start of a function, as far as anything is.
+                    if not start <= target < end or (not named and instruction.flow_control == FlowControl.CALL):
+                        edges.add(target)
+                elif kind > GOES:
+                    hits.append(instruction)
                 elif not is_data:
-                    self._follow(instruction, kind, start, end, edges)
+                    self._refer(instruction, kind, edges)
             # A function without a size has the padding behind it.
             last = next((one for one in reversed(instructions) if one.mnemonic not in _FILLING), last)
-        if is_data or last is None:
-            return
-        found = self.decoded.found.get(start)
-        if found is not None and found.invalid and found.features:
-            self._descend(found, start, end)
-        if last.flow_control not in _ENDS and not self._invalid(last):
-            self.falling = start
-        for target in edges:
-            self.decoded.edges.extend((start, target))
+        if hits:
+            self._note(start, end, hits, is_data=is_data)
+        if not is_data and last is not None:
+            self.falling = start if last.flow_control not in _ENDS and not self._invalid(last) else None
+            for target in edges:
+                self.decoded.edges.extend((start, target))
 
-    def _follow(self, instruction: Instruction, kind: int, start: int, end: int, edges: set[int]) -> None:
-        """Note where a jump or call leads to, and which address is taken."""
-        if kind == BRANCH:
-            target = instruction.near_branch_target
-            # Within code that nothing names, what is called is the start of a function, as far as anything is.
-            inside = start <= target < end
-            if not inside or (not self.work.named and instruction.flow_control == FlowControl.CALL):
-                edges.add(target)
+    def _refer(self, instruction: Instruction, kind: int, edges: set[int]) -> None:
+        """Note an address that is taken, or a slot that is called through."""
+        if kind == THROUGH:
+            if instruction.is_ip_rel_memory_operand:
+                edges.add(instruction.memory_displacement)
         elif kind == LEA:
             if instruction.is_ip_rel_memory_operand:
                 self.taken.add(instruction.memory_displacement)
@@ -238,50 +242,54 @@ class _Decoding:
     def _bytes(self, start: int, end: int) -> bytes:
         return self.code[start - self.work.address : end - self.work.address]
 
-    def _note(self, found: Found, kind: int, instruction: Instruction) -> None:
-        if kind == INVALID:
-            found.invalid += instruction.len
-            self.decoded.undecoded += instruction.len
+    def _note(self, start: int, end: int, hits: Sequence[Instruction], *, is_data: bool) -> None:
+        """Note what is of interest in a function: instructions that the baseline lacks, that ask, or are none."""
+        kinds = self.table.kinds
+        found = self.decoded.found[start] = Found()
+        found.invalid = sum(one.len for one in hits if kinds[one.code] == INVALID)
+        self.decoded.undecoded += found.invalid
+        found.features, found.silent = self._features(hits)
+        found.asks_cpu = any(kinds[one.code] == ASKS or one.mnemonic == Mnemonic.XGETBV for one in hits)
+        if not found.invalid or not found.features or is_data:
             return
-        if kind == ASKS or instruction.mnemonic == Mnemonic.XGETBV:
-            found.asks_cpu = True
-        if kind < BEYOND:
-            return
-        name, silent = self.table.lacking[kind - BEYOND]
-        if silent:
-            found.silent.add(name)
-        held = found.features.get(name)
-        if held is not None:
-            found.features[name] = replace(held, count=held.count + 1)
-            return
-        text = Formatter(FormatterSyntax.INTEL).format(instruction)
-        code = self._bytes(instruction.ip, instruction.next_ip).hex()
-        found.features[name] = Feature(name, 1, instruction.ip, code, text)
-
-    def _descend(self, found: Found, start: int, end: int) -> None:
-        """Follow a function with data in it from its entry, and keep apart what that does not lead to.
-
-        In doubt it is code: where an indirect jump may lead anywhere, nothing is kept apart.
-        """
+        # There is data in it: what the entry does not lead to is kept apart. In doubt it is code: where an indirect
+        # jump may lead anywhere, nothing is.
         reached, sure = self._reached(start, end)
-        found.runs_dry = any(self._invalid(instruction) for instruction in reached.values())
-        if not sure:
-            return
-        found.unreached, found.features = found.features, {}
-        found.silent.clear()
-        for address in sorted(reached):
-            if (kind := self.table.kinds[reached[address].code]) >= BEYOND:
-                self._note(found, kind, reached[address])
-        for name, feature in found.features.items():
-            other = found.unreached.pop(name, None)
-            if other is not None and other.count > feature.count:
-                found.unreached[name] = replace(other, count=other.count - feature.count)
+        found.runs_dry = any(map(self._invalid, reached))
+        if sure:
+            addresses = {one.ip for one in reached}
+            found.unreached, _ = self._features([one for one in hits if one.ip not in addresses])
+            found.features, found.silent = self._features(reached)
+
+    def _features(self, instructions: Sequence[Instruction]) -> tuple[dict[str, Feature], set[str]]:
+        """Return those of ``instructions`` that the baseline lacks, by feature, and the features that do not fault."""
+        kinds = self.table.kinds
+        counts: dict[int, int] = {}
+        firsts: dict[int, Instruction] = {}
+        for instruction in instructions:
+            kind = kinds[instruction.code]
+            if kind in counts:
+                counts[kind] += 1
+            elif kind >= BEYOND:
+                counts[kind] = 1
+                firsts[kind] = instruction
+        features: dict[str, Feature] = {}
+        silent: set[str] = set()
+        for kind, first in firsts.items():
+            name, quietly = self.table.lacking[kind - BEYOND]
+            code = self._bytes(first.ip, first.next_ip).hex()
+            feature = Feature(name, counts[kind], first.ip, code, self._formatter.format(first))
+            held = features.get(name)  # one feature can have instructions that fault and others that do not
+            features[name] = feature if held is None else replace(held, count=held.count + feature.count)
+            if quietly:
+                silent.add(name)
+        return features, silent
 
     def _invalid(self, instruction: Instruction) -> bool:
         return self.table.kinds[instruction.code] == INVALID
 
-    def _reached(self, start: int, end: int) -> tuple[dict[int, Instruction], bool]:
-        """Return the instructions that ``start`` leads to by direct jumps, and whether there are no others."""
+    def _reached(self, start: int, end: int) -> tuple[list[Instruction], bool]:
+        """Return the instructions that ``start`` leads to by direct jumps, ascending, and whether those are all."""
         reached: dict[int, Instruction] = {}
         code, waiting, sure = self._bytes(start, end), [start], True
         while waiting:
@@ -291,15 +299,12 @@ class _Decoding:
                     break
                 reached[instruction.ip] = instruction
                 flow = instruction.flow_control
-                if flow in (FlowControl.CONDITIONAL_BRANCH, FlowControl.UNCONDITIONAL_BRANCH):
-                    target = instruction.near_branch_target
-                    if start <= target < end:
-                        waiting.append(target)
-                elif flow == FlowControl.INDIRECT_BRANCH:
-                    sure = False
+                if flow in _JUMPS and start <= instruction.near_branch_target < end:
+                    waiting.append(instruction.near_branch_target)
+                sure = sure and flow != FlowControl.INDIRECT_BRANCH
                 if flow in _STOPS or self._invalid(instruction):
                     break
-        return reached, sure
+        return [reached[address] for address in sorted(reached)], sure
 
 
 def _batches(decoder: Decoder) -> Iterator[list[Instruction]]:

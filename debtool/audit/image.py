@@ -58,8 +58,8 @@ class Image:
         functions: Its functions.
         symbols: Where their names came from: ``symtab``, ``dynsym`` or ``none``.
         entries: By address, a mask of why code can be entered from outside (see `ENTRY_KINDS`).
-        stubs: The functions that stubs of the procedure linkage table lead to, by the stubs' addresses; 0 where that
-            is in another file.
+        stubs: The functions that stubs of the procedure linkage table and slots of the global offset table lead to, by
+            their addresses; 0 where that is in another file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,7 +126,7 @@ class Image:
         else:
             self._load(finder.symbols.values)
         self.entries = {address: kind for address, kind in self.entries.items() if self.section_of(address) is not None}
-        self.stubs = dict(self._find_stubs())
+        self.stubs = {**self._slots, **dict(self._find_stubs())}
 
     def _load(self, values: Sequence[int]) -> None:
         """Do what the dynamic linker does, as far as it says from where code is entered."""

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
     from debtool.audit.baselines import Baseline
 
-BRANCH, LEA, IMMEDIATE, INVALID, ASKS, BEYOND = range(1, 7)
-"""A direct jump or call, ``lea``, an operation on a 32- or 64-bit number, no instruction, CPUID; from BEYOND on, the
-number of what the baseline lacks. 0 is anything else."""
+BRANCH, THROUGH, LEA, IMMEDIATE, INVALID, ASKS, BEYOND = range(1, 8)
+"""A direct jump or call, one through memory, ``lea``, an operation on a 32- or 64-bit number, no instruction, CPUID;
+from BEYOND on, the number of what the baseline lacks. 0 is anything else."""
 GOES: Final = IMMEDIATE
 """Up to here a kind tells where code goes."""
 
 _BRANCHES = (FlowControl.UNCONDITIONAL_BRANCH, FlowControl.CONDITIONAL_BRANCH, FlowControl.CALL)
+_THROUGH = frozenset({Code.CALL_RM64, Code.JMP_RM64})
 _IMMEDIATES = frozenset(
     {
         Code.MOV_R32_IMM32,
@@ -65,6 +66,8 @@ def table_of(baseline: Baseline) -> Table:
             kinds[code] = BEYOND + lacking.setdefault(lack, len(lacking))
         elif instruction.flow_control in _BRANCHES:
             kinds[code] = BRANCH
+        elif code in _THROUGH:
+            kinds[code] = THROUGH
         else:
             kinds[code] = {"lea": LEA, "cpuid": ASKS}.get(mnemonic, IMMEDIATE if code in _IMMEDIATES else 0)
     return Table(kinds, list(lacking))

@@ -170,6 +170,12 @@ def test_calls_through_the_linkage_table_lead_to_the_file_s_own_functions(sample
         assert starts["strong"] in graph.callers(starts["shared"])
 
 
+def test_calls_through_the_offset_table_lead_to_the_file_s_own_functions(folder: Path) -> None:
+    with Image(library(folder, SOURCE, "-fno-plt", "-Wa,-mrelax-relocations=no", name="noplt.so")) as image:
+        starts = by_name(image)
+        assert starts["shared"] in examined(image).graph.callees(starts["strong"])
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
