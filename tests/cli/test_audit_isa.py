@@ -97,8 +97,12 @@ def test_folders_show_what_is_not_free(program: Program, plain: Path, wide: Path
     done = program("audit", "isa", plain.parent, plain)
     assert done.code == 1
     assert "1 more file is free (--all names them)" in done.out
-    assert "plain.so  " not in done.out
-    assert "the whole of 2: unproven for westmere\n" in done.out
+    assert "  plain.so" not in done.out
+    assert "all 2: unproven for westmere\n" in done.out
+    rows = [line.split()[:3] for line in done.out.splitlines()]
+    assert ["unproven", str(plain.parent), "2"] in rows
+    assert ["free", str(plain), "1"] in rows
+    assert f"{plain}: free" not in done.out
     assert "plain.so  " in program("audit", "isa", wide.parent, "--all").out
 
 

@@ -123,7 +123,11 @@ def isa(
         )
     else:
         for audit in audits:
-            _print_package(audit, rules, whole=whole)
+            # Of several, what is free is told in the table of all alone.
+            if whole or len(audits) == 1 or audit.level is not Level.FREE:
+                _print_package(audit, rules, whole=whole)
+        if len(audits) > 1:
+            _print_all(audits)
         click.echo("\n".join(_conclusion(audits, level, baseline)))
     if not reached:
         raise click.exceptions.Exit(1)
@@ -280,12 +284,30 @@ def _cut(text: str, longest: int | None) -> str:
     return f"{text[:half]} … {text[-half - 1 :]}"
 
 
+def _print_all(audits: Sequence[PackageAudit]) -> None:
+    """Print a line for each subject."""
+    from rich.markup import escape
+
+    from debtool.audit.summary import by_kind
+    from debtool.cli.output import out, print_table
+    from debtool.model.text import thousands, visible
+
+    rows = []
+    for audit in audits:
+        kinds = by_kind(finding for file in audit.files for finding in file.findings)
+        told = ", ".join(f"{thousands(tally.functions)} {kind}" for kind, tally in kinds.items())
+        level = f"[{_COLOURS[audit.level]}]{audit.level}[/]"
+        rows.append((level, escape(visible(audit.subject)), len(audit.files), told))
+    print_table(["level", "audited", "#files", "functions beyond it"], rows)
+    out.print()
+
+
 def _conclusion(audits: Sequence[PackageAudit], level: Level, baseline: Baseline) -> Iterator[str]:
     """Yield the level of the whole, and what the levels mean."""
     from debtool.audit.summary import LEVELS
 
     if len(audits) > 1:
-        yield f"the whole of {len(audits)}: {level} for {baseline.name}"
+        yield f"all {len(audits)}: {level} for {baseline.name}"
     for one, promise in LEVELS.items():
         yield f"{one}: {promise}"
 
