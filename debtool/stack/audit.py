@@ -368,4 +368,4 @@ class _Progress:
         if not self._begun:
             self._watcher.stage("audit", None)
             self._begun = True
-        self._watcher.step(what)
+        self._watcher.step(what.rpartition("/")[2])
