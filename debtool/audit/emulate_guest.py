@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import fcntl
 import importlib
 import json
 import os
@@ -83,8 +84,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     report = os.fdopen(int(sys.argv[1]), "w")
     plan = json.loads(_first_line())
-    plan["control"] = os.dup(0)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    _die_with_standard_input()
     _watch(plan)
 
     def say(message: dict[str, Any]) -> None:
@@ -110,6 +110,15 @@ def _first_line() -> bytes:
     return line
 
 
+def _die_with_standard_input() -> None:
+    """Have the kernel end this process and those that it forks when standard input ends, whatever they are doing."""
+    control = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    fcntl.fcntl(control, fcntl.F_SETOWN, -os.getpgrp())
+    # SIGIO, at the other end's closing, ends a process that does not expect it (signal(7)).
+    fcntl.fcntl(control, fcntl.F_SETFL, fcntl.fcntl(control, fcntl.F_GETFL) | os.O_ASYNC)
+
+
 def _watch(plan: Plan) -> None:
     """Have the Python stack written when a signal ends this process."""
     file = os.open(f"{plan['faults']}/{os.getpid()}.python", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -130,7 +139,6 @@ def _run(plan: Plan, say: Say) -> None:
     waiting = _work_of(plan)
     running: list[Child] = []
     selector = selectors.DefaultSelector()
-    selector.register(plan["control"], selectors.EVENT_READ)
     while waiting or running:
         while waiting and len(running) < plan["slots"]:
             running.append(Child(*waiting.pop(0), plan))
@@ -138,9 +146,6 @@ def _run(plan: Plan, say: Say) -> None:
         over = []
         for key, _ in selector.select(max(0.0, min(child.deadline for child in running) - time.monotonic())):
             child = key.data
-            if child is None:
-                _kill(running)
-                os._exit(1)
             said = child.read()
             if said is None:
                 over.append((child, False))
@@ -161,7 +166,7 @@ def _run(plan: Plan, say: Say) -> None:
 def _bury(child: Child, say: Say, *, late: bool) -> list[str]:
     """Say how ``child`` ended, unless it did everything; return what is left to be done by another."""
     if late:
-        _kill([child])
+        os.kill(child.pid, signal.SIGKILL)
     os.close(child.file)
     _, status = os.waitpid(child.pid, 0)
     if not child.names:
@@ -173,11 +178,6 @@ def _bury(child: Child, say: Say, *, late: bool) -> list[str]:
     return [name for name in rest if not name.startswith(f"{task}.")]
 
 
-def _kill(children: list[Child]) -> None:
-    for child in children:
-        os.kill(child.pid, signal.SIGKILL)
-
-
 def _be_child(names: list[str], work: Work, plan: Plan, end: int) -> NoReturn:
     """Do ``work`` in this process, which was forked for it, and end."""
 
@@ -187,7 +187,6 @@ def _be_child(names: list[str], work: Work, plan: Plan, end: int) -> NoReturn:
             data = data[os.write(end, data) :]
 
     try:
-        os.close(plan["control"])
         _watch(plan)
         work(names, say, plan)
         sys.stdout.flush()

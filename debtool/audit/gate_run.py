@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from debtool.audit.emulate import GUEST, REPORTER, Guest, Plan, asking, build_reporter, find_emulator
 from debtool.audit.emulate_control import run_controls
@@ -169,15 +170,15 @@ def run_installed(
         for name in names:
             site, contents = installed_contents(python, name, interpreter)
             probes = find_probes(name)
-            gate.control(python)
-            task = _Task(name, python.absolute(), site, contents, probes, _digest_of(probes, interpreter))
+            control = gate.control(python)
+            task = _Task(name, python.absolute(), site, contents, probes, _digest_of(probes, interpreter), control)
             verdicts.append(gate.run(task, slots=limits.jobs, progress=progress))
     return verdicts
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What is tried: ``contents`` of what is installed in ``site``, by ``python``."""
+    """What is tried: ``contents`` of what is installed in ``site``, by ``python``, after ``control``."""
 
     name: str
     python: Path
@@ -185,6 +186,7 @@ class _Task:
     contents: Contents
     probes: ProbeSet
     digest: str
+    control: str
     sha256: str = ""
     others: tuple[str, ...] = ()
 
@@ -201,7 +203,6 @@ class _Gate:
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._controls: dict[Path, str] = {}
-        self._runs = 0
 
     def control(self, python: Path) -> str:
         """Try what must fail and what must pass with ``python``, once; return what failed."""
@@ -240,7 +241,7 @@ class _Gate:
             site = self._place.unpack(subject.path, subject.interpreter)
             venv = self._place.environment(subject.wheels, subject.interpreter)
         python = venv / "bin" / "python"
-        self.control(subject.interpreter.program)
+        control = self.control(subject.interpreter.program)
         installed = next(venv.glob("lib/python*/site-packages"))
         contents = wheel_contents(site, installed, subject.interpreter)
         task = _Task(
@@ -250,6 +251,7 @@ class _Gate:
             contents,
             subject.probes,
             subject.digest,
+            control,
             subject.sha256,
             subject.others,
         )
@@ -336,7 +338,7 @@ class _Gate:
             cpu=self._emulator.cpu,
             emulator=self._emulator.version,
             probes=task.digest,
-            control=next(iter(self._controls.values())),
+            control=task.control,
             modules=modules,
             results=tuple(results),
             absent=tuple(absent),
@@ -347,8 +349,7 @@ class _Gate:
         )
 
     def _folder(self) -> Path:
-        self._runs += 1
-        return self._place.folder / f"run-{self._runs}"
+        return Path(tempfile.mkdtemp(prefix="run-", dir=self._place.folder))
 
 
 def _digest_of(probes: ProbeSet, interpreter: Interpreter) -> str:
@@ -383,10 +384,14 @@ def _subjects(
 
 def _name_of(path: Path) -> NormalizedName:
     try:
-        return parse_wheel_filename(path.name)[0]
-    except ValueError as error:
+        name, _, _, tags = parse_wheel_filename(path.name)
+    except InvalidWheelFilename as error:
         fix = "give the wheel's file, with its own name"
         raise InputError(Issue(f"is no wheel: {error}", file=path, fix=fix)) from error
+    if not any(tag.platform == "any" or ("linux" in tag.platform and tag.platform.endswith("x86_64")) for tag in tags):
+        fix = "give a wheel for Linux on x86-64"
+        raise InputError(Issue("is for another system than the emulator's", file=path, fix=fix))
+    return name
 
 
 def _minor_of(path: Path) -> str | None:
