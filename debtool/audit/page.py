@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from debtool.audit.findings import SAFE, Kind, Level
@@ -34,8 +34,19 @@ def audit_page(audits: Sequence[PackageAudit], baseline: Baseline, rules: Rules)
         baseline=baseline.name,
         levels={level.value: promise for level, promise in LEVELS.items()},
         kinds=KINDS,
-        packages=[_package(audit, rules) for audit in audits],
+        packages=[_package(audit, rules) for audit in sorted(audits, key=_gravity) if audit.files],
+        without=[visible(_name(audit)) for audit in audits if not audit.files],
     )
+
+
+def _gravity(audit: PackageAudit) -> tuple[int, bool]:
+    """Return what audits are sorted by: the worst first, and what there is nothing to tell of last."""
+    return -list(Level).index(audit.level), not any(file.findings or file.note for file in audit.files)
+
+
+def _name(audit: PackageAudit) -> str:
+    """Return what to call a subject: a wheel or a package tells what it is by its file's name."""
+    return PurePath(audit.subject).name if audit.sha256 else audit.subject
 
 
 def _package(audit: PackageAudit, rules: Rules) -> dict[str, Any]:
@@ -45,7 +56,7 @@ def _package(audit: PackageAudit, rules: Rules) -> dict[str, Any]:
     code = amount(sum(file.code for file in audit.files), "byte")
     instructions = amount(sum(file.instructions for file in audit.files), "instruction")
     return {
-        "subject": visible(audit.subject),
+        "subject": visible(_name(audit)),
         "sha256": audit.sha256,
         "level": audit.level.value,
         "summary": f"{amount(len(audit.files), 'file')}, {code} of code, {instructions}",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from debtool.audit.baselines import find_baseline
@@ -56,6 +58,16 @@ def test_the_page_names_levels_rules_and_places() -> None:
     # Of what is free there is one line; what was not audited has no level.
     files = [attributes for tag, attributes in page.elements if tag == "details" and attributes.get("class") == "file"]
     assert ["open" in attributes for attributes in files] == [True, False, False, False]
+
+
+def test_of_several_the_worst_comes_first_and_what_has_no_code_last() -> None:
+    free = package_audit(file_audit(), subject="w/free.whl")
+    none = replace(free, subject="w/none.whl", files=())
+    folder = replace(package_audit(), subject="/opt/rocm/lib", sha256="")
+    page = Page(page_of(none, free, folder))
+    assert re.findall(r"/opt/rocm/lib|free\.whl|none\.whl|w/", page.text) == ["/opt/rocm/lib", "free.whl", "none.whl"]
+    assert "1 has no ELF file" in page.text
+    assert "1 file is" in page.text
 
 
 def test_of_a_damaged_file_nothing_is_promised() -> None:

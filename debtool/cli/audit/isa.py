@@ -297,6 +297,8 @@ def _print_all(audits: Sequence[PackageAudit]) -> None:
         kinds = by_kind(finding for file in audit.files for finding in file.findings)
         told = ", ".join(f"{thousands(tally.functions)} {kind}" for kind, tally in kinds.items())
         level = f"[{_COLOURS[audit.level]}]{audit.level}[/]"
+        if not audit.files:
+            told = "no native code"
         rows.append((level, escape(visible(audit.subject)), len(audit.files), told))
     print_table(["level", "audited", "#files", "functions beyond it"], rows)
     out.print()
