@@ -25,7 +25,7 @@ EXAMPLES = 5
 
 LEVELS: Mapping[Level, str] = {
     Level.FREE: "contains no instruction that the CPU lacks",
-    Level.DISPATCH_SAFE: "contains some, but asks the CPU first and never executes them on this one",
+    Level.DISPATCH_SAFE: "contains some, and recorded rules say why it never executes them on this CPU",
     Level.UNPROVEN: "contains some that nothing proves to stay unexecuted on this CPU",
 }
 """What each level promises, as the end of a sentence about a file."""
