@@ -74,13 +74,13 @@ class ProgressWatcher:
         else:
             err.print(f"{name}: {total} to do" if total else f"{name} …")
 
-    def tell(self, what: str) -> None:
-        """Show ``what`` is being worked on, without counting a step."""
+    def reach(self, done: int, total: int, what: str) -> None:
+        """Say that ``done`` of ``total`` steps are done, as far as is known by now; ``what`` was the last one."""
         if self._task is not None:
-            self._bars.update(self._task, what=what)
+            self._bars.update(self._task, completed=done, total=total, what=what)
         elif time.monotonic() - self._said > _SILENCE:
             self._said = time.monotonic()
-            err.print(f"{self._name}: {what}", soft_wrap=True, markup=False)
+            err.print(f"{self._name}: {done}/{total} ({what})", soft_wrap=True, markup=False)
 
     def step(self, what: str) -> None:
         """Count one step; ``what`` was done."""

@@ -17,7 +17,7 @@ def test_a_log_hears_now_and_then_what_is_being_worked_on(
     monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
     with ProgressWatcher() as watcher:
         watcher.stage("audit", None)
-        watcher.tell("a.so 10%")
-        watcher.tell("a.so [20%]")
-        watcher.step("a.so")
-    assert capsys.readouterr().err.splitlines() == ["audit …", "audit: a.so [20%]"]
+        watcher.reach(1, 10, "a.so")
+        watcher.reach(2, 12, "[b].so")
+        watcher.reach(3, 12, "c.so")
+    assert capsys.readouterr().err.splitlines() == ["audit …", "audit: 2/12 ([b].so)"]

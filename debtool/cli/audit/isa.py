@@ -31,6 +31,9 @@ _FEATURES = 4
 _LONGEST = 160
 """How many characters of a name are told without --all."""
 
+_SHOWN = 40
+"""How many characters of a file's name are shown beside the progress bar."""
+
 _COLOURS = {"free": "green", "dispatch-safe": "cyan", "unproven": "red"}
 
 
@@ -134,16 +137,13 @@ def isa(
 
 
 def _progress(watcher: ProgressWatcher) -> Callable[[str, int, int], None]:
-    """Return what tells the watcher how far the audit is."""
-    watcher.stage("audit", None)
+    """Return what tells the watcher how far the audit is: in megabytes, of which more may be found."""
+    from debtool.model.text import visible
 
-    def tell(path: str, done: int, total: int) -> None:
-        if done >= total:
-            watcher.step(path)
-        else:
-            watcher.tell(f"{path} {done / total:.0%}")
-
-    return tell
+    watcher.stage("audit, MB", None)
+    return lambda what, done, total: watcher.reach(
+        done // 1_000_000, -(-total // 1_000_000), _cut(visible(Path(what).name), _SHOWN)
+    )
 
 
 def _print_package(audit: PackageAudit, rules: Rules, *, whole: bool) -> None:
