@@ -221,10 +221,10 @@ class _Decoding:
             last = next((one for one in reversed(instructions) if one.mnemonic not in _FILLING), last)
         if hits:
             self._note(start, end, hits, is_data=is_data)
-        if not is_data and last is not None:
-            self.falling = start if last.flow_control not in _ENDS and not self._invalid(last) else None
-            for target in edges:
-                self.decoded.edges.extend((start, target))
+        if not is_data and last is not None and last.flow_control not in _ENDS and not self._invalid(last):
+            self.falling = start
+        for target in edges:
+            self.decoded.edges.extend((start, target))
 
     def _refer(self, instruction: Instruction, kind: int, edges: set[int]) -> None:
         """Note an address that is taken, or a slot that is called through."""

@@ -92,6 +92,10 @@ def examine(image: Image, decode: Decode, divided: Decode) -> Examined:
             if table.containing(address) == address:
                 image.enter(address, ADDRESS)
     objects = table.objects()
+    if objects:  # what is called is no data, whatever its symbol says
+        for result in results:
+            pairs = zip(result.edges[::2], result.edges[1::2], strict=True)
+            objects -= {target for caller, target in pairs if target in objects and caller not in objects}
     uses: list[Use] = []
     for start, found in sorted((pair for result in results for pair in result.found.items()), key=itemgetter(0)):
         uses += _uses(table[start], found, is_data=start in objects or loose.is_data(start, found))

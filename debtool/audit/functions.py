@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from debtool.audit.layout import ET_REL, SHF_EXECINSTR, SHT_DYNSYM, SHT_SYMTAB
@@ -147,7 +148,7 @@ class Symbols:
         source: Where the names are from: ``symtab``, ``dynsym`` or ``none``.
         exported: Addresses that other files can be linked to.
         resolvers: Addresses of functions that choose an implementation (STT_GNU_IFUNC).
-        values: The value of each symbol of the last table, which relocations refer to; 0 if it is not defined.
+        values: The address of each symbol of the table that relocations refer to; 0 if it is not defined.
     """
 
     source: str = "none"
@@ -171,7 +172,7 @@ class Finder:
 
     def find(self) -> FunctionTable:
         """Return the functions."""
-        # .dynsym comes last: relocations refer to it.
+        # .symtab comes first: it has more names.
         for table, names in sorted(self._layout.symbol_tables(), key=lambda pair: pair[0].kind == SHT_DYNSYM):
             before = len(self._rows)
             self._read(table, names)
@@ -192,44 +193,52 @@ class Finder:
 
     def _read(self, table: Section, names: int) -> None:
         low, high = self._places[0], self._ends[-1]
-        exporting = table.kind == SHT_DYNSYM or self._layout.kind == ET_REL
+        largest = max(self._sections, key=attrgetter("size"))
+        inner, outer = largest.address, largest.end
+        object_file = self._layout.kind == ET_REL
+        exporting = table.kind == SHT_DYNSYM or object_file
         unit = 0
         values = array("Q")
         for name, info, other, number, value, size in self._layout.symbols(table):
             kind = info & 0x0F
             if kind == _FILE:
                 unit = names + name if name else 0
-            place = self._value(number, value)
-            values.append(place)
-            if not low <= place < high or kind not in _CODE or not name or self._section(place) is None:
+            place = self._place(number, value) if object_file else value if 0 < number < _RESERVED else 0
+            if exporting:
+                values.append(place)
+            if not low <= place < high or kind not in _CODE or not name:
                 continue
-            binding = info >> 4
-            mark = min(binding, _BINDING) | _NAMED
-            if kind == _NOTYPE:
-                self._labels.setdefault(place, _Row(_STRENGTH.get(binding, 3), 0, names + name, mark))
-                continue
-            if kind == _OBJECT:
-                mark |= _DATA
-            elif exporting and binding and other & 3 in _VISIBLE:
-                mark |= _EXPORTED
-                self.symbols.exported.add(place)
-            if kind == _GNU_IFUNC:
-                self.symbols.resolvers.add(place)
-            if not binding and unit:
-                self._units.setdefault(place, unit)
-            self._add(place, _Row(_STRENGTH.get(binding, 3), -size, names + name, mark))
-        self.symbols.values = values
+            if inner <= place < outer or self._section(place) is not None:
+                visible = exporting and other & 3 in _VISIBLE
+                self._name(place, size, kind, info >> 4, names + name, unit, visible=visible)
+        if exporting:
+            self.symbols.values = values
 
-    def _value(self, section: int, value: int) -> int:
-        """Return the address of a symbol, 0 if it is not defined here, or in an object that is no code."""
-        if not 0 < section < _RESERVED:
-            return 0
-        if self._layout.kind != ET_REL:
-            return value
+    def _name(self, place: int, size: int, kind: int, binding: int, name: int, unit: int, *, visible: bool) -> None:
+        """Note a symbol of ``place``."""
+        mark = min(binding, _BINDING) | _NAMED
+        # Nothing says how far data without a size goes.
+        if kind == _NOTYPE or (kind == _OBJECT and not size):
+            self._labels.setdefault(place, _Row(_STRENGTH.get(binding, 3), 0, name, mark))
+            return
+        if kind == _OBJECT:
+            mark |= _DATA
+        elif binding and visible:
+            mark |= _EXPORTED
+            self.symbols.exported.add(place)
+        if kind == _GNU_IFUNC:
+            self.symbols.resolvers.add(place)
+        if not binding and unit:
+            self._units.setdefault(place, unit)
+        self._add(place, _Row(_STRENGTH.get(binding, 3), -size, name, mark))
+
+    def _place(self, section: int, value: int) -> int:
+        """Return the address of an object's symbol, 0 if it is not defined here, or no code."""
         # Places in an object's file are its addresses: a section without contents shares them with the next one.
-        if section >= len(self._layout.sections) or not self._layout.sections[section].flags & SHF_EXECINSTR:
+        sections = self._layout.sections
+        if not 0 < section < min(len(sections), _RESERVED) or not sections[section].flags & SHF_EXECINSTR:
             return 0
-        return value + self._layout.sections[section].address & _ADDRESSES
+        return value + sections[section].address & _ADDRESSES
 
     def _add(self, place: int, row: _Row) -> None:
         held = self._rows.get(place)

@@ -54,6 +54,10 @@ _DT_PREINIT_ARRAY, _DT_PREINIT_ARRAYSZ, _DT_RELRSZ, _DT_RELR = 32, 33, 35, 36
 R_RELATIVE: Final = 8
 """R_X86_64_RELATIVE and R_386_RELATIVE."""
 
+_DISTANCES = 0x1B
+"""DW_EH_PE_pcrel | DW_EH_PE_sdata4: how nearly every file writes the addresses in its unwinding information."""
+_DISTANCE_AND_SIZE = struct.Struct("<iI")
+
 DAMAGED: Final = (struct.error, ValueError, IndexError, OverflowError)
 """What reading a damaged file raises, besides `NotAudited`."""
 
@@ -404,6 +408,9 @@ class Layout:
             place += 4 + length
 
     def _range(self, encoding: int, place: int, address: int) -> tuple[int, int] | None:
+        if encoding == _DISTANCES:
+            distance, size = _DISTANCE_AND_SIZE.unpack_from(self.mapping, place)
+            return distance + address & 2**self.bits - 1, size
         form, relative = encoding & 0x0F, encoding & 0x70
         width = {0x0: self.bits // 8, 0x3: 4, 0xB: 4, 0x4: 8, 0xC: 8}.get(form)
         if width is None or relative not in (0x00, 0x10) or encoding & 0x80:

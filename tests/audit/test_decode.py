@@ -214,3 +214,13 @@ def test_a_static_program_s_counts_are_those_of_objdump(tmp_path: Path) -> None:
 def uses_of_all(path: Path) -> list[Use]:
     with Image(path) as image:
         return examined(image).uses
+
+
+def test_what_is_called_is_code_whatever_its_symbol_says(tmp_path: Path) -> None:
+    code = (
+        r".globl caller\n.type caller, @function\ncaller: call 1f\nret\n.size caller, . - caller\n"
+        r".type mistaken, @object\n1: mistaken: vzeroupper\nret\n.size mistaken, . - mistaken"
+    )
+    with Image(library(tmp_path, data_in_text(code))) as image:
+        (mistaken,) = [use for use in examined(image).uses if use.function.symbol == "mistaken"]
+    assert not mistaken.data

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from debtool.audit import static
 from debtool.audit.findings import Level, PackageAudit
 from debtool.audit.rules import Rules, load_rules
 from debtool.deb.files import sha256_of
-from debtool.model.errors import InputError
+from debtool.model.errors import InputError, OutsideError
 from tests.support.binaries import WESTMERE, library, tiny_package
 from tests.support.wheels import TinyWheels
 
@@ -166,3 +167,12 @@ def test_an_interruption_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> N
     scratch = tmp_path / "cache/audit/scratch"
     assert not scratch.exists() or list(scratch.iterdir()) == []
     assert not list((tmp_path / "cache").rglob("*.tmp"))
+
+
+def test_a_killed_worker_is_told(elf: Path, audit: Audit) -> None:
+    def kill(*_: object) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(OutsideError, match="an audit process was killed"):
+        audit([elf, Path("/usr/lib/x86_64-linux-gnu/libc.so.6")], progress=kill)
