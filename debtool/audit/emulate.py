@@ -193,12 +193,15 @@ class Guest:
         prefix: What goes before a command: the emulator with its options, nothing natively.
         python: The interpreter.
         folder: A folder of its own, for its home, its output and what is known of its faults.
+        replies: What became of each task.
+        mapped: The files of the package that were loaded, as the plan's ``libraries`` are told.
     """
 
     prefix: Sequence[str]
     python: Path
     folder: Path
     replies: dict[str, Reply] = field(default_factory=dict)
+    mapped: set[str] = field(default_factory=set)
 
     @property
     def faults(self) -> Path:
@@ -309,6 +312,9 @@ class Guest:
             for message in map(json.loads, lines):
                 if message.pop("done", False):
                     return
+                if "mapped" in message:
+                    self.mapped.update(message["mapped"])
+                    continue
                 if "begin" in message:
                     begun = message if message["pid"] == process.pid else None
                     continue

@@ -73,7 +73,7 @@ class Contents:
 
     Attributes:
         modules: Its modules, a package before what is in it.
-        compiled: Those of them that are machine code.
+        compiled: The files of those of them that are machine code, where it is installed.
         libraries: Its shared libraries that are no modules: their paths where it is installed.
         programs: Its programs that are no scripts.
     """
@@ -201,7 +201,7 @@ def find_contents(site: Path, files: Iterable[str], suffixes: Sequence[str]) -> 
         if parts and stem != "__main__" and all(part.isidentifier() for part in parts):
             modules.add(".".join(parts))
             if file.suffix != ".py":
-                compiled.add(".".join(parts))
+                compiled.add(str(file))
     order = tuple(sorted(modules, key=lambda name: name.split(".")))
     return Contents(order, tuple(sorted(compiled)), tuple(sorted(libraries)))
 

@@ -10,8 +10,8 @@ The first line of standard input is the plan, a JSON object:
 - ``timeouts``: seconds for an ``import`` and for a ``probe``;
 - ``slots``: how many processes may be at work at once.
 
-Each line of the file whose descriptor is the only argument is a JSON object that says what became of one ``task``. The
-process ends, and all that it started with it, when all is done or when standard input ends.
+Each line of the file whose descriptor is the only argument is a JSON object: that a task begins, what became of it, or
+which files below ``site`` were mapped. The process ends, and all that it forked with it, when standard input ends.
 
 Emulation does not cross execve(2): what a package starts as a program of its own runs on the real CPU. A fork does.
 """
@@ -189,9 +189,17 @@ def _be_child(names: list[str], work: Work, plan: Plan, end: int) -> NoReturn:
     try:
         _watch(plan)
         work(names, say, plan)
+        say({"mapped": _mapped(f"{plan['site']}/")})
         sys.stdout.flush()
     finally:
         os._exit(0)
+
+
+def _mapped(folder: str) -> list[str]:
+    """Return the files below ``folder`` that this process has mapped (proc(5)), relative to it."""
+    with open("/proc/self/maps", errors="surrogateescape") as maps:  # noqa: PTH123 -- little is imported before the package
+        paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in maps if folder in line}
+    return sorted(path.removeprefix(folder) for path in paths if path.startswith(folder))
 
 
 def _import(names: list[str], say: Say, plan: Plan) -> None:

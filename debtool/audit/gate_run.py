@@ -293,18 +293,11 @@ class _Gate:
             finally:
                 if not all(run.done() and run.exception() is None for run in runs):
                     self._cancelled.set()
-        there, here = (run.result() for run in runs)
-        return self._verdict(task, plan, there, here, emulated.faults, time.monotonic() - begun)
+        for one in runs:
+            one.result()  # raises what it raised
+        return self._verdict(task, plan, native, emulated, time.monotonic() - begun)
 
-    def _verdict(
-        self,
-        task: _Task,
-        plan: Plan,
-        native: Mapping[str, Reply],
-        emulated: Mapping[str, Reply],
-        faults: Path,
-        seconds: float,
-    ) -> Verdict:
+    def _verdict(self, task: _Task, plan: Plan, native: Guest, emulated: Guest, seconds: float) -> Verdict:
         results: list[ProbeResult] = []
         absent: list[tuple[str, str]] = []
         modules = 0
@@ -312,11 +305,11 @@ class _Gate:
             probe = name.removeprefix("probe ") if name.startswith("probe ") else None
             judged = judge(
                 name,
-                native.get(name),
-                emulated.get(name),
+                native.replies.get(name),
+                emulated.replies.get(name),
                 tolerance=task.probes.tolerance_of(probe) if probe else 0.0,
                 refusal=task.probes.refusals.get(probe) if probe else None,
-                fault_of=lambda pid: read_fault(faults, pid, task.site),
+                fault_of=lambda pid: read_fault(emulated.faults, pid, task.site),
             )
             if isinstance(judged, str):
                 absent.append((name, judged.replace(f"{task.site}/", "")))
@@ -324,14 +317,15 @@ class _Gate:
                 results.append(judged)
             else:
                 modules += name.startswith("import ")
-        if any(name not in emulated for name in native) and not any(result.failed for result in results):
+        if any(name not in emulated.replies for name in native.replies) and not any(
+            result.failed for result in results
+        ):
             results.append(ProbeResult("run", "error", "the emulated run ended before everything was tried"))
         contents = task.contents
-        machine_code = {f"import {name}" for name in contents.compiled} | {
-            f"load {name}" for name in contents.libraries
-        }
-        machine_code |= {asking(program) for program in contents.programs}
-        unloaded = sum(name in machine_code for name, _ in absent)
+        machine_code = {*contents.compiled, *contents.libraries, *map(asking, contents.programs)}
+        answered = {name for name, reply in emulated.replies.items() if reply.done}
+        executed = {result.fault.library for result in results if result.fault is not None}
+        loaded = len(machine_code & (emulated.mapped | answered | executed))
         return Verdict(
             subject=task.name,
             sha256=task.sha256,
@@ -344,8 +338,8 @@ class _Gate:
             absent=tuple(absent),
             wheels=task.others,
             seconds=round(seconds, 1),
-            loaded=len(machine_code) - unloaded,
-            unloaded=unloaded,
+            loaded=loaded,
+            unloaded=len(machine_code) - loaded,
         )
 
     def _folder(self) -> Path:

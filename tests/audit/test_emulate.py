@@ -122,7 +122,7 @@ def test_modules_and_libraries_are_told_apart(tmp_path: Path) -> None:
     files += ["top.py", "p/data.txt", "../bin/x.py", "p/q/deep.py", "p/1st.py"]
     found = find_contents(tmp_path, files, (".cpython-311-x86_64-linux-gnu.so", ".abi3.so", ".so"))
     assert found.modules == ("p", "p.a", "p.d", "p.e", "p.plain", "p.q.deep", "top")
-    assert found.compiled == ("p.d", "p.e", "p.plain")
+    assert found.compiled == ("p/d.cpython-311-x86_64-linux-gnu.so", "p/e.abi3.so", "p/plain.so")
     assert found.libraries == ("p.libs/liby-1.so.3", "p/f.cpython-39-x86_64-linux-gnu.so", "p/libx.so")
     assert found.top_level == ("p", "top")
 

@@ -259,11 +259,15 @@ def _print(verdicts: Sequence[Verdict], joined: Mapping[str, Sequence[Executed]]
     first = verdicts[0]
     out.print()
     out.print(f"control: {first.control} ({first.emulator} -cpu {first.cpu})", markup=False, soft_wrap=True)
-    number = amount(len(verdicts), "package")
+    tried = [verdict for verdict in verdicts if verdict.loaded or not verdict.unloaded]
+    number = amount(len(tried), "package")
     if failed:
         out.print(f"fails on {baseline.title}: {failed} of {number}", markup=False)
-    else:
+    elif tried:
         out.print(f"no instruction that {baseline.title} lacks was executed, nothing differs: {number}", markup=False)
+    if len(tried) < len(verdicts):
+        number = amount(len(verdicts) - len(tried), "package")
+        out.print(f"nothing is known of {number} whose compiled files need what is not here", markup=False)
 
 
 def _print_absent(verdict: Verdict) -> None:
