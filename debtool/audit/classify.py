@@ -131,7 +131,7 @@ class _File:
         if use.silent:
             return Kind.SILENT, "builtin.silent", chain
         if use.function.binding in _VAGUE and not _SAYS_CPU.search(self._names[start] + use.function.unit):
-            return Kind.SHARED_WEAK, "builtin.weak", self._innocent_chain(start) or chain
+            return Kind.SHARED_WEAK, "builtin.weak", chain
         return Kind.UNGUARDED, "builtin.reached" if chain else "builtin.unknown-callers", chain
 
     def _dispatched(self, use: Use) -> tuple[str, tuple[int, ...]] | None:
@@ -149,21 +149,20 @@ class _File:
         return None
 
     def _chain(self, start: int) -> tuple[int, ...]:
-        """Return a chain of calls from an entry to ``start`` on which nothing asks the CPU; empty if there is none."""
+        """Return a chain of calls from an entry to ``start`` on which nothing asks the CPU; empty if there is none.
+
+        A chain by way of a caller that has nothing beyond the baseline itself tells most: it was not compiled for
+        another CPU. One through the file tells more than that ``start`` is entered from outside.
+        """
         unguarded, _ = self._ways
         chain = self._graph.chain(unguarded, start)
-        if len(chain) == 1:
-            # Entered from outside itself. A way through the file tells more.
-            callers = [caller for caller in sorted(self._graph.callers(start)) if not self._stops(caller)]
-            return next(((*way, start) for caller in callers if (way := self._graph.chain(unguarded, caller))), chain)
+        callers = [caller for caller in sorted(self._graph.callers(start)) if not self._stops(caller)]
+        callers.sort(key=lambda caller: caller in self._names)
+        for caller in callers:
+            way = self._graph.chain(unguarded, caller)
+            if way and start not in way and (caller not in self._names or len(chain) == 1):
+                return (*way, start)
         return chain
-
-    def _innocent_chain(self, start: int) -> tuple[int, ...]:
-        """Return a chain to ``start`` by way of a caller that has nothing beyond the baseline; empty if none has."""
-        unguarded, _ = self._ways
-        callers = sorted(caller for caller in self._graph.callers(start) if caller not in self._names)
-        ways = (self._graph.chain(unguarded, caller) for caller in callers if not self._stops(caller))
-        return next(((*way, start) for way in ways if way), ())
 
     def _rule(self, use: Use) -> Rule | None:
         if not use.features or use.data:

@@ -298,3 +298,14 @@ def test_safe_is_what_no_unasked_way_leads_to(
             assert finding.path[-1] == name
         for one, other in zip(finding.path, finding.path[1:], strict=False):
             assert f"{one}>{other}" in calls
+
+
+def test_a_function_that_calls_itself_by_way_of_another_is_entered_once() -> None:
+    found = Drawing(["f>step", "step>f"], avx="f", entries={"f": EXPORTED}).findings()
+    assert found["f"].path == ("f",)
+
+
+def test_the_way_of_a_caller_for_every_cpu_is_told_first() -> None:
+    entries = {"a_new": EXPORTED, "old": EXPORTED}
+    found = Drawing(["a_new>f", "old>f"], avx="f a_new", entries=entries).findings()
+    assert found["f"].path == ("old", "f")

@@ -27,6 +27,7 @@ TRUTH: Final = {
     "careless": Kind.IMPORT_TIME,
     "leading": Kind.SILENT,
     "_Z5totalIdET_PKS0_i": Kind.SHARED_WEAK,
+    "_Z6lowestIdET_PKS0_i": Kind.SHARED_WEAK,
     "unguarded_total": Kind.UNGUARDED,
     "bypassed": Kind.UNGUARDED,
     "exported_average": Kind.UNGUARDED,
@@ -107,9 +108,10 @@ def test_every_function_beyond_the_baseline_is_found_and_no_other(
 def test_classes_with_symbols(folder: Path, audits: Mapping[str, FileAudit]) -> None:
     found = by_symbol(folder, audits["libproject.so"])
     wrong = {symbol: found[symbol].kind for symbol, kind in TRUTH.items() if found[symbol].kind is not kind}
-    # What a resolver returns is reached by no call: it takes a rule to know that careful_avx2 is its own.
-    assert wrong == {"careful_avx2": Kind.UNGUARDED}
-    assert score(found) == Score(recall=1.0, precision=8 / 9, classes=15 / 16)
+    # What a resolver returns is reached by no call: it takes a rule to know that careful_avx2 is its own. That lowest()
+    # was weak does not stand in the file any more; that innocent code calls it does.
+    assert wrong == {"careful_avx2": Kind.UNGUARDED, "_Z6lowestIdET_PKS0_i": Kind.UNGUARDED}
+    assert score(found) == Score(recall=1.0, precision=9 / 10, classes=15 / 17)
 
 
 def test_classes_without_symbols(folder: Path, audits: Mapping[str, FileAudit]) -> None:
@@ -123,10 +125,11 @@ def test_classes_without_symbols(folder: Path, audits: Mapping[str, FileAudit]) 
             "cloned.avx2",
             "careful_avx2",
             "constants",
+            "_Z6lowestIdET_PKS0_i",
         ),
         Kind.UNGUARDED,
     )
-    assert score(found) == Score(recall=1.0, precision=8 / 13, classes=11 / 16)
+    assert score(found) == Score(recall=1.0, precision=9 / 14, classes=11 / 17)
 
 
 def test_every_verdict_has_a_rule_and_a_way(folder: Path, audits: Mapping[str, FileAudit]) -> None:
@@ -137,6 +140,10 @@ def test_every_verdict_has_a_rule_and_a_way(folder: Path, audits: Mapping[str, F
         "careless": ("builtin.import-time", ("careless",)),
         "leading": ("builtin.silent", ("leading",)),
         "_Z5totalIdET_PKS0_i": ("builtin.weak", ("innocent_total", "double total<double>(double const*, int)")),
+        "_Z6lowestIdET_PKS0_i": (
+            "builtin.reached",
+            ("innocent_lowest", "double lowest<double>(double const*, int)"),
+        ),
         "unguarded_total": ("builtin.reached", ("unguarded_total",)),
         "bypassed": ("builtin.reached", ("forgets_to_ask", "bypassed")),
         "exported_average": ("builtin.reached", ("exported_average",)),
