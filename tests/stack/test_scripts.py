@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from debtool.audit.environment import variables
 from debtool.deb.contents import Contents
 from debtool.deb.reader import iter_data
 from debtool.model.shipped import shipped
@@ -127,6 +128,17 @@ def test_a_service_runs_what_the_stack_says() -> None:
     assert 'Environment="ACME_TREE=/usr/share/acme/app"\nEnvironment="ACME_TITLE=two words"\n' in unit
     assert "User=acme-app\n" in unit
     assert "PORT=8080\n" in files["/etc/acme/app.conf"]
+
+
+def test_a_service_inherits_no_variable_that_makes_libraries_execute_what_its_cpu_lacks() -> None:
+    files = emitted(app())
+    harmful = {name for one in variables() if one.effect in ("forces", "stops") for name in one.names}
+    unit = files["/usr/lib/systemd/system/acme-app.service"]
+    unset = next(line for line in unit.splitlines() if line.startswith("UnsetEnvironment="))
+    assert set(unset.partition("=")[2].split()) == harmful
+    launcher = next(text for path, text in files.items() if path.startswith("/usr/bin/"))
+    unset = next(line for line in launcher.splitlines() if line.strip().startswith("unset "))
+    assert set(unset.split()[1:]) == harmful
 
 
 def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
