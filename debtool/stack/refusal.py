@@ -137,6 +137,7 @@ def _ways(wheel: WheelAudit, project: Project, target: Target) -> list[str]:
         "target": target.name,
         "baseline": wheel.baseline,
         "stack": project.file,
+        "debtool": f"debtool --config {project.file}",
     }
     return [way.text.format(**values) for way in ways_out() if way.helps(wheel, origin)]
 

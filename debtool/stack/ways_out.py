@@ -31,7 +31,8 @@ class WayOut(Strict):
         origin: Where the wheel comes from.
         file: Patterns of a refused file's path.
         symbol: Patterns of a refused demangled symbol.
-        text: What to do; ``{wheel}``, ``{version}``, ``{target}``, ``{baseline}`` and ``{stack}`` are filled in.
+        text: What to do; ``{wheel}``, ``{version}``, ``{target}``, ``{baseline}``, ``{stack}`` and ``{debtool}`` are
+            filled in.
         source: Who says that it helps.
     """
 

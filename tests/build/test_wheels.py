@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import json
 import os
 import tarfile
@@ -134,6 +136,28 @@ def test_an_sdist_becomes_its_wheel(tiny_index: TinyWheels, target: Target, tmp_
     assert record["inputs"]["source"] == f"sha256:{entry.sha256}"
     again = build_sdist(entry, sdist, target, wheels={}, cache=tmp_path / "cache")
     assert (again.path, again.reused, built.reused) == (built.path, True, False)
+
+
+def test_an_sdist_is_built_with_variables_and_settings(tiny_index: TinyWheels, target: Target, tmp_path: Path) -> None:
+    backend = PURE.replace('open("old.py", "rb").read()', 'repr((os.environ["CFLAGS"], settings)).encode()')
+    sdist = tiny_index.sdist("old", "1.0", {"pyproject.toml": PYPROJECT, "backend.py": backend})
+    entry = LockedFile(canonicalize_name("old"), Version("1.0"), sdist.name, sha256_of(sdist))
+    variables, settings = {"CFLAGS": "-march=westmere"}, {"cpu": "a=b c"}
+
+    def build(**options: Any) -> BuiltWheel:
+        return build_sdist(entry, sdist, target, wheels={}, cache=tmp_path / "cache", **options)
+
+    built = build(variables=variables, settings=settings)
+    flags, seen = ast.literal_eval(zipfile.ZipFile(built.path).read("old.py").decode())
+    assert flags.split()[-1] == "-march=westmere"
+    assert seen == settings
+    plain = build()
+    assert len({built.key, plain.key, build(variables=variables).key, build(settings=settings).key}) == 4
+    assert build(variables=variables, settings=settings).reused
+    # What was built before there were settings is still found.
+    inputs = json.loads((plain.path.parent / "record.json").read_text())["inputs"]
+    assert inputs.pop("settings") == []
+    assert plain.key == hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def test_a_companion_is_compiled_against_the_stacks_own(make: Callable[..., BuiltWheel]) -> None:

@@ -198,7 +198,7 @@ def test_a_wheel_of_the_index_may_be_rebuilt_and_torch_may_not(tmp_path: Path) -
     cache = Path("/nowhere")
     other = judge(wheel("msgpack", "1.0"), suspects, None, [], baseline="westmere", today=TODAY, cache=cache)
     [issue] = refused(other, tmp_path)
-    assert "debtool wheel rebuild msgpack --cpu westmere --target here" in issue.fix
+    assert f"debtool --config {tmp_path}/stack.toml wheel rebuild msgpack --cpu westmere --target here" in issue.fix
     assert "FBGEMM" not in issue.fix
     [issue] = refused(judged(found("at::add")), tmp_path, "")
     assert "rebuild torch" not in issue.fix
@@ -312,7 +312,7 @@ def test_a_wrong_table_is_told(more: str, head: str | None, problem: str, tmp_pa
 def test_ways_out_are_whole() -> None:
     names = [way.id for way in ways_out()]
     assert len(set(names)) == len(names)
-    known = {"wheel", "version", "target", "baseline", "stack"}
+    known = {"wheel", "version", "target", "baseline", "stack", "debtool"}
     for way in ways_out():
         assert {field for _, field, _, _ in string.Formatter().parse(way.text) if field} <= known
         assert way.source

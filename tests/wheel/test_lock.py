@@ -61,7 +61,8 @@ def test_what_is_written_is_read_back(entries: list[tuple[str, Version, str, boo
             artefacts.append(LockedArtefact(canonicalize_name(name), version, "companion", against, source, digest))
         else:
             file = f"{name.replace('-', '_')}-{version}" + ("-py3-none-any.whl" if wheel else ".tar.gz")
-            files.append(LockedFile(canonicalize_name(name), version, file, digest))
+            cpu = "x86-64-v2" if not wheel and index % 2 else None
+            files.append(LockedFile(canonicalize_name(name), version, file, digest, cpu))
     lock = Lock("s", "t", inputs, tuple(files), tuple(artefacts))
     assert parse_lock(str(lock), Path("x")) == lock
     assert set(lock.versions) == {entry[0] for entry in entries}
@@ -80,9 +81,12 @@ def test_every_bad_line_is_named_at_once() -> None:
         + f"f==1.0 --hash=sha256:{SHA}  # wheel f.whl\n"
         + f"g==1.0 --hash=sha256:{SHA[:-1]}  # sdist g-1.0.tar.gz\n"
         + "--index-url https://example.org/simple\n"
+        + f"h==1.0 --hash=sha256:{SHA}  # wheel h-1.0-py3-none-any.whl cpu=westmere\n"
+        + f"i==1.0 --hash=sha256:{SHA}  # sdist i-1.0.tar.gz cpu=\n"
     )
     problems = _problems(HEAD + body)
-    assert [line for line, _problem in problems] == [4, 5, 6, 7, 8, 9, 10, 11, 12]
+    assert [line for line, _problem in problems] == [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]
+    assert "only an sdist has a cpu" in problems[9][1]
     assert "'b>=1'" in problems[0][1]
     assert "line 3 already" in problems[1][1]
     assert "is no sdist" in problems[2][1]

@@ -101,6 +101,26 @@ def test_an_sdist_counts_only_if_the_stack_lists_it(tiny_index: TinyWheels) -> N
     assert [(entry.file, entry.sha256) for entry in lock.files] == [(sdist.name, sha256_of(sdist))]
 
 
+def test_the_sdist_of_what_the_stack_compiles_is_locked(tiny_index: TinyWheels) -> None:
+    tiny_index.wheel("fast", "1.0")
+    tiny_index.wheel("bare", "1.0")
+    sdist = tiny_index.sdist("fast", "1.0", {"pyproject.toml": '[project]\nname = "fast"\nversion = "1.0"\n'})
+
+    def rebuild(*names: str) -> list[dict[str, Any]]:
+        return [{"wheel": name, "cpu": "westmere", "targets": ["bookworm"], "reason": "r"} for name in names]
+
+    fast, bare = resolve.lock(_stack(["fast", "bare"], rebuild=rebuild("fast")), _target()).files[::-1]
+    assert (fast.file, fast.sha256, fast.cpu) == (sdist.name, sha256_of(sdist), "westmere")
+    assert (bare.is_wheel, bare.cpu) == (True, None)
+    assert all(one.is_wheel for one in resolve.lock(_stack(["fast"], rebuild=rebuild("fast")), _target("noble")).files)
+    with pytest.raises(InputError) as caught:
+        resolve.lock(_stack(["bare"], rebuild=rebuild("bare", "fast")), _target())
+    assert [issue.problem for issue in caught.value.issues] == [
+        "bare 1.0 has no sdist for bookworm",
+        "nothing requires fast for bookworm",
+    ]
+
+
 def test_contradicting_requirements_are_the_users_to_mend(tiny_index: TinyWheels) -> None:
     tiny_index.wheel("one", "1.0", requires=["two<2"])
     tiny_index.wheel("two", "2.0")
@@ -148,9 +168,13 @@ def test_the_inputs_digest_follows_the_stack_and_nothing_else() -> None:
         _stack(["one"], artefact=[{**TORCH, "version": "2.14.0+cpu"}]),
         _stack(["one"], artefact=[{**TORCH, "requires": ["helper"]}]),
         _stack(["one"], artefact=[TORCH], requirements={"sdists": ["one"]}),
+        _stack(["one"], artefact=[TORCH], rebuild=[{"wheel": "one", "cpu": "westmere", "reason": "r"}]),
+        _stack(["one"], artefact=[TORCH], rebuild=[{"wheel": "one", "cpu": "nehalem", "reason": "r"}]),
     ]
     digests = {resolve.inputs_digest(stack, _target()) for stack in changed}
-    assert len({*digests, digest, resolve.inputs_digest(_stack(["one"]), _target("noble"))}) == 6
+    assert len({*digests, digest, resolve.inputs_digest(_stack(["one"]), _target("noble"))}) == 8
+    elsewhere = {"wheel": "one", "cpu": "westmere", "targets": ["noble"], "reason": "r"}
+    assert digest == resolve.inputs_digest(_stack(["one"], artefact=[TORCH], rebuild=[elsewhere]), _target())
 
 
 def test_what_uv_says_is_read_without_its_addresses(tiny_index: TinyWheels) -> None:
