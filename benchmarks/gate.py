@@ -4,8 +4,8 @@
     python benchmarks/gate.py --lock bookworm --source torch=torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl
 
 Cold unpacks, compiles bytecode, runs natively and emulated, and compares; nothing is kept from before but downloaded
-wheels. Each wheel's own seconds are those of its two runs, unpacking left out. The machine's load (one minute) is told
-before and after: other work on it makes all of this slower.
+wheels. Each wheel's own seconds are those of its two runs, unpacking left out. Processor seconds do not depend on what
+else the machine does; its load (one minute, before and after) says how far the others do.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -70,7 +71,7 @@ def is_compiled(path: Path) -> bool:
 def measured(
     options: argparse.Namespace, cache: Path, wheels: Sequence[Path], offered: Sequence[Path], python: str | None
 ) -> dict[str, Any]:
-    load = os.getloadavg()[0]
+    load, used = os.getloadavg()[0], cpu_seconds()
     began = time.monotonic()
     verdicts = run_wheels(
         wheels,
@@ -82,6 +83,7 @@ def measured(
     )
     return {
         "seconds": round(time.monotonic() - began, 1),
+        "cpu_seconds": round(cpu_seconds() - used, 1),
         "jobs": options.jobs,
         "load": [round(load, 1), round(os.getloadavg()[0], 1)],
         "modules": sum(verdict.modules for verdict in verdicts),
@@ -96,6 +98,12 @@ def measured(
             for verdict in verdicts
         },
     }
+
+
+def cpu_seconds() -> float:
+    """Return the processor's time that this process and those that it waited for have used."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,10 @@ class Verdict:
         probes: The digest of the probes, and of everything that runs them.
         control: What failed on purpose before anything was judged, and how.
         modules: How many modules were imported, natively and emulated.
+        results: Every probe and program; of modules and libraries what works natively and not emulated.
+        absent: What does not work natively either, or was not reached, with the reason.
+        wheels: The hashes of the wheels that it was run with, its own not included.
+        seconds: How long its two runs took.
         loaded: How many of its compiled modules, libraries and programs were loaded in emulation.
         unloaded: How many were not: what they need is not there, nothing uses them, or a fault came first. Nothing is
             known of those.
