@@ -116,6 +116,11 @@ class Verdict:
         return any(result.failed for result in self.results)
 
     @property
+    def tried(self) -> bool:
+        """Whether anything is known of its machine code, if it has any."""
+        return self.loaded > 0 or self.unloaded == 0
+
+    @property
     def faults(self) -> tuple[Fault, ...]:
         """The instructions that were executed and do not exist there."""
         return tuple(result.fault for result in self.results if result.fault is not None)

@@ -23,7 +23,7 @@ from debtool.audit.emulate_fault import read_fault
 from debtool.audit.gate import ProbeResult, Verdict, find_verdict, keep_verdict
 from debtool.audit.probe_results import judge
 from debtool.audit.probe_sets import find_probes
-from debtool.deb.files import sha256_of
+from debtool.deb.files import outside_errors, sha256_of
 from debtool.model.errors import InputError, Issue
 from debtool.wheel.bytecode import find_interpreter
 from debtool.wheel.source import open_wheel
@@ -138,7 +138,7 @@ def run_wheels(
             found[one.path] = kept
     todo = [one for one in subjects if one.path not in found]
     if todo:
-        with workshop(cache) as place:
+        with outside_errors("running the gate"), workshop(cache) as place:
             gate = _Gate(emulator, build_reporter(cache), baseline, place, limits)
             for path, verdict in gate.run_all(todo, progress):
                 keep_verdict(cache, verdict)
@@ -165,7 +165,7 @@ def run_installed(
     emulator = find_emulator(baseline)
     interpreter = ask_interpreter(python)
     verdicts = []
-    with workshop(cache) as place:
+    with outside_errors("running the gate"), workshop(cache) as place:
         gate = _Gate(emulator, build_reporter(cache), baseline, place, limits)
         for name in names:
             site, contents = installed_contents(python, name, interpreter)

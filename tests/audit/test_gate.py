@@ -177,7 +177,7 @@ def test_an_instruction_that_the_cpu_lacks_is_named_with_the_python_lines(verdic
 def test_a_fault_ends_neither_the_other_imports_nor_the_probes(verdict: Verdict) -> None:
     # tiny, tiny.after, tiny.bad_still, tiny.good, tiny.native
     assert verdict.modules == 5
-    assert (verdict.loaded, verdict.unloaded) == (1, 0)
+    assert (verdict.loaded, verdict.unloaded, verdict.tried) == (1, 0, True)
     assert outcomes(verdict)["avx"] == "sigill"
     assert outcomes(verdict)["plain"] == "same"
 
@@ -302,6 +302,7 @@ def test_compiled_modules_that_cannot_be_tried_here_are_counted(
     wheel = tiny(tmp_path, {"tiny/__init__.py": b"", "tiny/native.so": undefined})
     [found] = run_wheels([wheel], WESTMERE, cache=tmp_path / "cache", limits=LIMITS)
     assert (found.failed, found.modules, found.loaded, found.unloaded) == (False, 1, 0, 1)
+    assert not found.tried
     [(name, reason)] = found.absent
     assert (name, reason.partition(": ")[0]) == ("import tiny.native", "natively")
     assert "tiny/native.so: undefined symbol: nowhere" in reason

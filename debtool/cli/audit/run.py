@@ -207,6 +207,7 @@ def _as_json(verdict: Verdict, joined: Sequence[Executed]) -> dict[str, Any]:
     return {
         **asdict(verdict),
         "failed": verdict.failed,
+        "tried": verdict.tried,
         "static": [
             {
                 "result": one.result.name,
@@ -259,7 +260,7 @@ def _print(verdicts: Sequence[Verdict], joined: Mapping[str, Sequence[Executed]]
     first = verdicts[0]
     out.print()
     out.print(f"control: {first.control} ({first.emulator} -cpu {first.cpu})", markup=False, soft_wrap=True)
-    tried = [verdict for verdict in verdicts if verdict.loaded or not verdict.unloaded]
+    tried = [verdict for verdict in verdicts if verdict.tried]
     number = amount(len(tried), "package")
     if failed:
         out.print(f"fails on {baseline.title}: {failed} of {number}", markup=False)
@@ -287,9 +288,9 @@ def _word(verdict: Verdict) -> str:
     """Return the verdict in a word: nothing is known of compiled files that cannot be loaded natively either."""
     if verdict.failed:
         return "[red]FAILS[/]"
-    if not verdict.unloaded:
-        return "runs"
-    return "runs in part" if verdict.loaded else "[yellow]not tried[/]"
+    if not verdict.tried:
+        return "[yellow]not tried[/]"
+    return "runs in part" if verdict.unloaded else "runs"
 
 
 def _tally(verdict: Verdict) -> str:
