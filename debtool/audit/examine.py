@@ -78,10 +78,13 @@ def ranges(image: Image, size: int = RANGE) -> Iterator[Range]:
 def examine(image: Image, decode: Decode, divided: Decode) -> Examined:
     """Examine ``image``.
 
-    ``decode`` decodes ranges here and now; ``divided`` may have others do it, and return results in any order.
+    ``decode`` decodes ranges here and now; ``divided`` may have others do it while this goes on, and return results in
+    any order.
     """
     table = image.functions
-    results = list(divided(ranges(image)))
+    results_to_come = divided(ranges(image))
+    entries = image.entries
+    results = list(results_to_come)
     pieces = sorted(pair for result in results for pair in zip(result.pieces[::2], result.pieces[1::2], strict=True))
     loose = _Loose(image, pieces)
     loose.divide(results, decode)
@@ -101,7 +104,7 @@ def examine(image: Image, decode: Decode, divided: Decode) -> Examined:
         uses += _uses(table[start], found, is_data=start in objects or loose.is_data(start, found))
     return Examined(
         uses=uses,
-        graph=CallGraph.between(table.starts, _packed(results, table, image.stubs), image.entries),
+        graph=CallGraph.between(table.starts, _packed(results, table, image.stubs), entries),
         instructions=sum(result.instructions for result in results),
         undecoded=sum(result.undecoded for result in results),
     )

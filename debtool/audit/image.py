@@ -6,6 +6,7 @@ import re
 import struct
 from array import array
 from bisect import bisect_right
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from debtool.audit.functions import Finder, Function, FunctionTable
@@ -23,7 +24,7 @@ from debtool.audit.layout import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -57,9 +58,6 @@ class Image:
         sections: What can be executed, by address.
         functions: Its functions.
         symbols: Where their names came from: ``symtab``, ``dynsym`` or ``none``.
-        entries: By address, a mask of why code can be entered from outside (see `ENTRY_KINDS`).
-        stubs: The functions that stubs of the procedure linkage table and slots of the global offset table lead to, by
-            their addresses; 0 where that is in another file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -101,7 +99,7 @@ class Image:
 
     def enter(self, address: int, kind: int) -> None:
         """Note one more reason why ``address`` can be entered."""
-        self.entries[address] = self.entries.get(address, 0) | kind
+        self._entries[address] = self._entries.get(address, 0) | kind
 
     def _read(self) -> None:
         layout = self.layout
@@ -114,7 +112,8 @@ class Image:
         finder = Finder(layout, self.sections)
         self.functions = finder.find()
         self.symbols = finder.symbols.source
-        self.entries: dict[int, int] = {}
+        self._values = finder.symbols.values
+        self._entries: dict[int, int] = {}
         self._slots: dict[int, int] = {}
         self._linked: bytearray | None = None
         for address in finder.symbols.exported:
@@ -122,11 +121,37 @@ class Image:
         for address in finder.symbols.resolvers:
             self.enter(address, IFUNC)
         if layout.kind == ET_REL:
-            self._link(finder.symbols.values)
-        else:
-            self._load(finder.symbols.values)
-        self.entries = {address: kind for address, kind in self.entries.items() if self.section_of(address) is not None}
-        self.stubs = {**self._slots, **dict(self._find_stubs())}
+            self._link(self._values)
+
+    @property
+    def entries(self) -> Mapping[int, int]:
+        """By address, a mask of why code can be entered from outside (see `ENTRY_KINDS`).
+
+        Found when it is first asked for, which takes a while: a large file can be decoded by others meanwhile.
+
+        Raises:
+            NotAudited: The file is damaged.
+        """
+        return self._ways[0]
+
+    @property
+    def stubs(self) -> Mapping[int, int]:
+        """Where stubs of the procedure linkage table and slots of the global offset table lead to, by their addresses.
+
+        0 is another file. Raises what `entries` raises.
+        """
+        return self._ways[1]
+
+    @cached_property
+    def _ways(self) -> tuple[Mapping[int, int], Mapping[int, int]]:
+        try:
+            if self.layout.kind != ET_REL:
+                self._load(self._values)
+        except DAMAGED as error:
+            raise NotAudited(f"damaged: {error}") from error
+        for address in [address for address in self._entries if self.section_of(address) is None]:
+            del self._entries[address]
+        return self._entries, {**self._slots, **dict(self._find_stubs())}
 
     def _load(self, values: Sequence[int]) -> None:
         """Do what the dynamic linker does, as far as it says from where code is entered."""

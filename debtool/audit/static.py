@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import connection
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -274,17 +275,23 @@ class _Run:
 
     def _divided(self, member: Member, distribution: str) -> FileAudit:
         """Audit a file whose ranges workers decode."""
+        left = member.size
 
         def divided(ranges: Iterable[Range]) -> Iterator[Decoded]:
-            works = list(ranges)
-            left = member.size
-            for task in as_completed([self._workers.submit(_decode, str(member.file), work) for work in works]):
-                yield task.result()
-                self._advance(member.path, member.size // len(works))
-                left -= member.size // len(works)
-            self._advance(member.path, left)
+            # All begin now: the caller has other things to do before it looks at what they found.
+            return collected([self._workers.submit(_decode, str(member.file), work) for work in ranges])
 
-        return self._auditor.audit(member, distribution, divided)
+        def collected(tasks: Sequence[Future[Decoded]]) -> Iterator[Decoded]:
+            nonlocal left
+            step = member.size // len(tasks)
+            for task in as_completed(tasks):
+                yield task.result()
+                self._advance(member.path, step)
+                left -= step
+
+        audit = self._auditor.audit(member, distribution, divided)
+        self._advance(member.path, left)
+        return audit
 
     def _advance(self, what: str, done: int, more: int = 0) -> None:
         with self._lock:
@@ -326,6 +333,15 @@ def _start(auditor: _Auditor) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     _auditors.append(auditor)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone, however that ended: workers wait for tasks from each other's pipes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _audit_batch(path: Path, names: Sequence[str], distribution: str) -> list[FileAudit]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -21,7 +22,7 @@ from tests.support.binaries import WESTMERE, library, tiny_package
 from tests.support.wheels import TinyWheels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Audit = Callable[..., list[PackageAudit]]
 
@@ -137,21 +138,27 @@ def test_all_that_cannot_be_read_is_told_at_once(tmp_path: Path, audit: Audit) -
         audit([tmp_path / "absent"])
 
 
-def test_an_interruption_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+PROGRAM = """
+import sys
+from pathlib import Path
+from debtool.audit.baselines import find_baseline
+from debtool.audit.rules import load_rules
+from debtool.audit.static import audit_paths
+
+def tell(what, done, total):
+    print("going", flush=True)
+
+if __name__ == "__main__":
+    folder = [Path("/usr/lib/x86_64-linux-gnu")]
+    audit_paths(folder, find_baseline("westmere"), load_rules(), cache=Path(sys.argv[1]), jobs=2, progress=tell)
+"""
+
+
+@pytest.fixture
+def going(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """An audit that takes a while, in a process group of its own."""
     program = tmp_path / "program.py"
-    program.write_text(
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from debtool.audit.static import audit_paths\n"
-        "from debtool.audit.baselines import find_baseline\n"
-        "from debtool.audit.rules import load_rules\n"
-        "def tell(what, done, total):\n"
-        "    print('going', flush=True)\n"
-        "if __name__ == '__main__':\n"
-        "    folder = [Path('/usr/lib/x86_64-linux-gnu')]\n"
-        "    cache = Path(sys.argv[1])\n"
-        "    audit_paths(folder, find_baseline('westmere'), load_rules(), cache=cache, jobs=2, progress=tell)\n"
-    )
+    program.write_text(PROGRAM)
     command = [sys.executable, str(program), str(tmp_path / "cache")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.Popen(
@@ -159,14 +166,43 @@ def test_an_interruption_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> N
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "going\n"
+    yield process
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def group(leader: int) -> list[int]:
+    """The processes of a group that are there, and have not ended."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, number = status.read_text().rpartition(")")[2].split()[:3]
+            if number == str(leader) and state != "Z":
+                found.append(int(status.parent.name))
+    return found
+
+
+def test_an_interruption_ends_it_at_once_and_leaves_nothing(going: subprocess.Popen[str], tmp_path: Path) -> None:
     time.sleep(1)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode != 0
+    os.killpg(going.pid, signal.SIGINT)
+    _, errors = going.communicate(timeout=20)
+    assert going.returncode != 0
     assert errors.strip().endswith("KeyboardInterrupt")
     scratch = tmp_path / "cache/audit/scratch"
     assert not scratch.exists() or list(scratch.iterdir()) == []
     assert not list((tmp_path / "cache").rglob("*.tmp"))
+    assert group(going.pid) == []
+
+
+def test_workers_end_with_their_parent_even_if_it_is_killed(going: subprocess.Popen[str]) -> None:
+    time.sleep(1)
+    assert len(group(going.pid)) > 2
+    os.kill(going.pid, signal.SIGKILL)
+    until = time.monotonic() + 20
+    while len(group(going.pid)) > 0 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert group(going.pid) == []
 
 
 def test_a_killed_worker_is_told(elf: Path, audit: Audit) -> None:
