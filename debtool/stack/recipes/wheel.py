@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from debtool.archive.page import AUDIT_FIELD
 from debtool.deb.control import Control
 from debtool.deb.documents import add_text
 from debtool.stack.draft import Draft, digest
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from debtool.stack.audit import WheelAudit
     from debtool.stack.draft import Build
     from debtool.stack.facts import WheelFacts
-
-AUDIT_FIELD = "Debtool-Isa-Audit"
-"""The control field that says what the instruction audit came to (a user-defined one, Policy 5.7)."""
 
 
 @dataclass(frozen=True, kw_only=True)
