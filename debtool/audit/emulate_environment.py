@@ -168,6 +168,7 @@ def workshop(cache: Path) -> Iterator[Workshop]:
     """Yield a workshop below ``cache``; what killed processes left there is removed too."""
     below = cache / "gate" / "work"
     below.mkdir(parents=True, exist_ok=True)
+    below = below.resolve()  # as /proc/PID/maps has it
     for left in below.glob(f"{_PREFIX}*"):
         if not Path("/proc", left.name.split("-")[1]).exists():
             shutil.rmtree(left, ignore_errors=True)
@@ -241,4 +242,5 @@ def installed_contents(python: Path, name: str, interpreter: Interpreter) -> tup
         fix = f"see: {python} -m pip list; or, for one without metadata, the name that is imported"
         raise InputError(Issue(f"{name} is not installed there", file=python, field="--installed", fix=fix))
     base, files = json.loads(run.stdout)
-    return Path(base), find_contents(Path(base), files, interpreter.suffixes)
+    site = Path(base).resolve()  # as /proc/PID/maps has it
+    return site, find_contents(site, files, interpreter.suffixes)

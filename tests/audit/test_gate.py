@@ -282,6 +282,14 @@ def test_a_library_that_faults_while_it_is_loaded_is_found(compiled: Callable[[s
     assert result.fault.text == "vzeroupper"
 
 
+def test_a_cache_behind_a_link_is_no_other_place(wheel: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "cache").symlink_to(tmp_path / "disk")
+    [found] = run_wheels([wheel], WESTMERE, cache=tmp_path / "cache", limits=LIMITS)
+    assert (found.loaded, found.unloaded) == (1, 0)
+    assert [fault.library for fault in found.faults] == ["tiny/native.so"]
+
+
 def test_a_package_that_faults_at_its_import_is_found_and_the_rest_told_as_not_reached(
     native: bytes, tmp_path: Path
 ) -> None:
@@ -334,7 +342,8 @@ def test_torch_executes_one_instruction_that_westmere_lacks(cache: Path, tmp_pat
     target = project.target("bookworm")
     wheels = fetch(read_lock(project, target), target, FileCache.below(cache))
     torch = wheels[canonicalize_name("torch")]
-    [found] = run_wheels([torch], WESTMERE, offered=[*wheels.values()], cache=tmp_path / "cache")
+    offered = [path for path in wheels.values() if path.suffix == ".whl"]  # some are sdists
+    [found] = run_wheels([torch], WESTMERE, offered=offered, cache=tmp_path / "cache")
     assert [result.name for result in found.findings] == ["quantised_dynamic_onednn"]
     [fault] = found.faults
     assert (fault.code, fault.text) == ("c5 fa 10 07", "vmovss xmm0,[rdi]")
