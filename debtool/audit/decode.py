@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from array import array
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import compress, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from iced_x86 import (
@@ -21,13 +22,14 @@ from iced_x86 import (
 )
 
 from debtool.audit.findings import Feature
-from debtool.audit.instructions import ASKS, BEYOND, BRANCH, GOES, INVALID, LEA, THROUGH, table_of
+from debtool.audit.instructions import ASKS, BEYOND, BRANCH, GOES, IMMEDIATE, INVALID, LEA, THROUGH, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from debtool.audit.baselines import Baseline
-    from debtool.audit.image import Function
+    from debtool.audit.functions import Function
+    from debtool.audit.instructions import Lack
 
 _BATCH: Final = 2**16
 """Instructions that are looked at together: what bounds the memory for code in which no function is known."""
@@ -142,6 +144,14 @@ _STOPS = frozenset({
 })  # fmt: skip
 """After these control goes elsewhere."""
 
+
+def _picks(kind: int) -> bytes:
+    """Return a table for ``bytes.translate`` that is 1 for ``kind`` and 0 for all others."""
+    return bytes(one == kind for one in range(256))
+
+
+_IS_BRANCH, _IS_THROUGH, _IS_LEA, _IS_IMMEDIATE = map(_picks, (BRANCH, THROUGH, LEA, IMMEDIATE))
+_COMMON = bytes((0, BRANCH))
 _JUMPS = frozenset({FlowControl.CONDITIONAL_BRANCH, FlowControl.UNCONDITIONAL_BRANCH})
 _FILLING = frozenset({Mnemonic.NOP, Mnemonic.INT3})
 _ENDS = _STOPS | {FlowControl.CALL, FlowControl.INDIRECT_CALL}
@@ -198,92 +208,99 @@ class _Decoding:
         """Decode from ``start`` to ``end``."""
         kinds = self.table.kinds
         is_data = start in self.work.objects
-        named = self.work.named
         edges: set[int] = set()
-        hits: list[Instruction] = []
+        found: Found | None = None
         last: Instruction | None = None
         decoder = Decoder(self.work.bits, self._bytes(start, end), ip=start)
-        # A list of instructions is made much faster than a loop goes, and is most often the whole function.
+        # Python's loops are what takes time. There are two that see every instruction, this list and this
+        # comprehension; what follows works on bytes, and on the few instructions that they pick.
         for instructions in (list(decoder),) if end - start <= _BATCH else _batches(decoder):
-            self.decoded.instructions += len(instructions)
-            for instruction in [one for one in instructions if kinds[one.code]]:
-                kind = kinds[instruction.code]
-                if kind == BRANCH:
-                    target = instruction.near_branch_target
-                    # Within code that nothing names, what is called is the start of a function, as far as anything is.
-                    if not start <= target < end or (not named and instruction.flow_control == FlowControl.CALL):
-                        edges.add(target)
-                elif kind > GOES:
-                    hits.append(instruction)
-                elif not is_data:
-                    self._refer(instruction, kind, edges)
+            what = bytes([kinds[instruction.code] for instruction in instructions])
+            self.decoded.instructions += len(what)
+            if others := what.translate(None, _COMMON):
+                if max(others) > GOES:
+                    found = self._note(found, instructions, what)
+                if not is_data:
+                    self._refer(instructions, what, edges)
+            branches = compress(instructions, what.translate(_IS_BRANCH))
+            edges.update([to for one in branches if not start <= (to := one.near_branch_target) < end])
+            if not self.work.named:
+                # In code that nothing names, what is called is the start of a function, as far as anything is.
+                calls = (one for one in instructions if one.flow_control == FlowControl.CALL)
+                edges.update(one.near_branch_target for one in calls)
             # A function without a size has the padding behind it.
             last = next((one for one in reversed(instructions) if one.mnemonic not in _FILLING), last)
-        if hits:
-            self._note(start, end, hits, is_data=is_data)
+        if found is not None:
+            self.decoded.found[start] = found
+            if found.invalid and found.features and not is_data:
+                self._part(found, start, end)
         if not is_data and last is not None and last.flow_control not in _ENDS and not self._invalid(last):
             self.falling = start
         for target in edges:
             self.decoded.edges.extend((start, target))
 
-    def _refer(self, instruction: Instruction, kind: int, edges: set[int]) -> None:
-        """Note an address that is taken, or a slot that is called through."""
-        if kind == THROUGH:
-            if instruction.is_ip_rel_memory_operand:
-                edges.add(instruction.memory_displacement)
-        elif kind == LEA:
+    def _refer(self, instructions: Sequence[Instruction], what: bytes, edges: set[int]) -> None:
+        """Note addresses that are taken, and slots that are called through."""
+        for instruction in compress(instructions, what.translate(_IS_LEA)):
             if instruction.is_ip_rel_memory_operand:
                 self.taken.add(instruction.memory_displacement)
             elif self.work.got:
                 self.taken.add((instruction.memory_displacement + self.work.got) & 0xFFFFFFFF)
-        elif self.work.absolute:
-            self.taken.add(instruction.immediate(instruction.op_count - 1))
+        for instruction in compress(instructions, what.translate(_IS_THROUGH)):
+            if instruction.is_ip_rel_memory_operand:
+                edges.add(instruction.memory_displacement)
+        if self.work.absolute:
+            for instruction in compress(instructions, what.translate(_IS_IMMEDIATE)):
+                self.taken.add(instruction.immediate(instruction.op_count - 1))
 
     def _bytes(self, start: int, end: int) -> bytes:
         return self.code[start - self.work.address : end - self.work.address]
 
-    def _note(self, start: int, end: int, hits: Sequence[Instruction], *, is_data: bool) -> None:
-        """Note what is of interest in a function: instructions that the baseline lacks, that ask, or are none."""
-        kinds = self.table.kinds
-        found = self.decoded.found[start] = Found()
-        found.invalid = sum(one.len for one in hits if kinds[one.code] == INVALID)
-        self.decoded.undecoded += found.invalid
-        found.features, found.silent = self._features(hits)
-        found.asks_cpu = any(kinds[one.code] == ASKS or one.mnemonic == Mnemonic.XGETBV for one in hits)
-        if not found.invalid or not found.features or is_data:
-            return
-        # There is data in it: what the entry does not lead to is kept apart. In doubt it is code: where an indirect
-        # jump may lead anywhere, nothing is.
+    def _note(self, found: Found | None, instructions: Sequence[Instruction], what: bytes) -> Found:
+        """Note what the baseline lacks, what asks the CPU, and what is no instruction; ``what`` has their kinds."""
+        found = found or Found()
+        for kind in set(what):
+            if kind <= GOES:
+                continue
+            first = instructions[what.index(kind)]
+            if kind == INVALID:
+                invalid = sum(one.len for one in compress(instructions, (one == kind for one in what)))
+                found.invalid += invalid
+                self.decoded.undecoded += invalid
+            elif kind == ASKS:
+                found.asks_cpu = True
+            else:
+                self._count(found, self.table.lacking[kind - BEYOND], first, what.count(kind))
+        return found
+
+    def _count(self, found: Found, lack: Lack, first: Instruction, count: int) -> None:
+        """Note ``count`` instructions of one kind."""
+        code = self._bytes(first.ip, first.next_ip).hex()
+        feature = Feature(lack.name, count, first.ip, code, self._formatter.format(first))
+        found.features = joined(found.features, {lack.name: feature})
+        found.asks_cpu = found.asks_cpu or lack.asks
+        if lack.silent:
+            found.silent.add(lack.name)
+
+    def _part(self, found: Found, start: int, end: int) -> None:
+        """Keep apart what the entry of a function with data in it does not lead to.
+
+        In doubt it is code: where an indirect jump may lead anywhere, nothing is kept apart.
+        """
         reached, sure = self._reached(start, end)
         found.runs_dry = any(map(self._invalid, reached))
-        if sure:
-            addresses = {one.ip for one in reached}
-            found.unreached, _ = self._features([one for one in hits if one.ip not in addresses])
-            found.features, found.silent = self._features(reached)
-
-    def _features(self, instructions: Sequence[Instruction]) -> tuple[dict[str, Feature], set[str]]:
-        """Return those of ``instructions`` that the baseline lacks, by feature, and the features that do not fault."""
-        kinds = self.table.kinds
-        counts: dict[int, int] = {}
-        firsts: dict[int, Instruction] = {}
-        for instruction in instructions:
-            kind = kinds[instruction.code]
-            if kind in counts:
-                counts[kind] += 1
-            elif kind >= BEYOND:
-                counts[kind] = 1
-                firsts[kind] = instruction
-        features: dict[str, Feature] = {}
-        silent: set[str] = set()
-        for kind, first in firsts.items():
-            name, quietly = self.table.lacking[kind - BEYOND]
-            code = self._bytes(first.ip, first.next_ip).hex()
-            feature = Feature(name, counts[kind], first.ip, code, self._formatter.format(first))
-            held = features.get(name)  # one feature can have instructions that fault and others that do not
-            features[name] = feature if held is None else replace(held, count=held.count + feature.count)
-            if quietly:
-                silent.add(name)
-        return features, silent
+        if not sure:
+            return
+        kinds, addresses = self.table.kinds, {one.ip for one in reached}
+        # Decoding in line, as before, less what is reached.
+        others = [one for one in Decoder(self.work.bits, self._bytes(start, end), ip=start) if one.ip not in addresses]
+        parts = []
+        for instructions in (reached, others):
+            part = self._note(None, instructions, bytes([kinds[one.code] for one in instructions]))
+            self.decoded.undecoded -= part.invalid  # counted before
+            parts.append(part)
+        found.features, found.silent, found.asks_cpu = parts[0].features, parts[0].silent, parts[0].asks_cpu
+        found.unreached = parts[1].features
 
     def _invalid(self, instruction: Instruction) -> bool:
         return self.table.kinds[instruction.code] == INVALID
@@ -305,6 +322,15 @@ class _Decoding:
                 if flow in _STOPS or self._invalid(instruction):
                     break
         return [reached[address] for address in sorted(reached)], sure
+
+
+def joined(features: Mapping[str, Feature], others: Mapping[str, Feature]) -> dict[str, Feature]:
+    """Return both, those of one name added up."""
+    both = {**others, **features}
+    for name in features.keys() & others.keys():
+        first = min(features[name], others[name], key=attrgetter("address"))
+        both[name] = replace(first, count=features[name].count + others[name].count)
+    return both
 
 
 def _batches(decoder: Decoder) -> Iterator[list[Instruction]]:

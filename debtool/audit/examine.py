@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, replace
-from operator import attrgetter, itemgetter
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from debtool.audit.calls import CallGraph
-from debtool.audit.decode import Decoded, Range, Use
+from debtool.audit.decode import Decoded, Range, Use, joined
 from debtool.audit.image import ADDRESS
 from debtool.audit.layout import ET_EXEC
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from debtool.audit.decode import Found
-    from debtool.audit.findings import Feature
     from debtool.audit.image import Function, FunctionTable, Image
 
     Decode = Callable[[Iterable[Range]], Iterable[Decoded]]
@@ -203,7 +202,7 @@ class _Loose:
 def _uses(function: Function, found: Found, *, is_data: bool) -> Iterator[Use]:
     """Yield what is to be told of a function: code and data apart."""
     if is_data:
-        parts = [(_sum(found.features, found.unreached), True)]
+        parts = [(joined(found.features, found.unreached), True)]
     else:
         parts = [(found.features, False), (found.unreached, True)]
     for features, data in parts:
@@ -211,14 +210,6 @@ def _uses(function: Function, found: Found, *, is_data: bool) -> Iterator[Use]:
             ordered = sorted(features.values(), key=lambda feature: (-feature.count, feature.name))
             silent = frozenset() if data else frozenset(found.silent)
             yield Use(function, tuple(ordered), silent, data=data, asks_cpu=found.asks_cpu and not data)
-
-
-def _sum(features: Mapping[str, Feature], others: Mapping[str, Feature]) -> dict[str, Feature]:
-    both = {**others, **features}
-    for name in features.keys() & others.keys():
-        first = min(features[name], others[name], key=attrgetter("address"))
-        both[name] = replace(first, count=features[name].count + others[name].count)
-    return both
 
 
 def _packed(results: Sequence[Decoded], table: FunctionTable, stubs: Mapping[int, int]) -> list[int]:

@@ -34,11 +34,26 @@ _IMMEDIATES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """Something that a baseline lacks.
+
+    Attributes:
+        name: Its features, joined with ``+``.
+        silent: The baseline does not fault, and computes something else.
+        asks: It asks what the CPU or the system has (XGETBV).
+    """
+
+    name: str
+    silent: bool
+    asks: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """The kinds of instructions by code; and by number what is lacking: the features' names, and whether silently."""
+    """The kinds of instructions by code, each below 256; and what is lacking, by number."""
 
     kinds: list[int]
-    lacking: list[tuple[str, bool]]
+    lacking: list[Lack]
 
 
 @lru_cache(maxsize=4)
@@ -48,12 +63,12 @@ def table_of(baseline: Baseline) -> Table:
     >>> from debtool.audit.baselines import find_baseline
     >>> table = table_of(find_baseline("westmere"))
     >>> table.lacking[table.kinds[Code.LZCNT_R32_RM32] - BEYOND]
-    ('LZCNT', True)
+    Lack(name='LZCNT', silent=True, asks=False)
     """
     features, mnemonics = _names(CpuidFeature), _names(Mnemonic)
     codes = _names(Code)
     kinds = [0] * (max(codes) + 1)
-    lacking: dict[tuple[str, bool], int] = {}
+    lacking: dict[Lack, int] = {}
     for code in codes:
         instruction = Instruction.create(code)  # without operands, which are not asked for
         mnemonic = mnemonics[instruction.mnemonic].lower()
@@ -62,7 +77,7 @@ def table_of(baseline: Baseline) -> Table:
         if code == Code.INVALID:
             kinds[code] = INVALID
         elif lacks and effect != "harmless":
-            lack = ("+".join(lacks), effect == "silent")
+            lack = Lack("+".join(lacks), effect == "silent", mnemonic == "xgetbv")
             kinds[code] = BEYOND + lacking.setdefault(lack, len(lacking))
         elif instruction.flow_control in _BRANCHES:
             kinds[code] = BRANCH
