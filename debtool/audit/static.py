@@ -146,7 +146,6 @@ class _Auditor:
             found = FileAudit(member.path, member.sha256, member.size, note=str(reason))
         except DAMAGED as error:
             found = FileAudit(member.path, member.sha256, member.size, note=f"damaged: {error}")
-        self.kept.keep_file(found, distribution)
         return found
 
     def _examined(self, image: Image, member: Member, distribution: str, divided: Decode | None) -> FileAudit:
@@ -227,12 +226,20 @@ class _Run:
                 for task in wait(pending, return_when=FIRST_COMPLETED).done:
                     subject = pending.pop(task)
                     with _collecting(errors):
-                        subject.files += task.result()
+                        self._take(subject, task.result())
                         self._advance(str(subject.path), sum(file.size for file in task.result() if file.size < _LARGE))
         except BrokenProcessPool:
             fix = "look for an out-of-memory kill (dmesg), and try fewer --jobs"
             raise OutsideError(Issue("an audit process was killed", fix=fix)) from None
         return errors
+
+    def _take(self, subject: _Subject, files: Sequence[FileAudit]) -> None:
+        """Keep what was found; a worker does not, which can be killed in the middle."""
+        kept = self._auditor.kept
+        subject.files += files
+        for file in files:
+            if kept.file(file.path, file.sha256, subject.distribution) is None:
+                kept.keep_file(file, subject.distribution)
 
     def _begin(
         self, subjects: Sequence[_Subject], pending: dict[Future[list[FileAudit]], _Subject], errors: list[DebtoolError]
