@@ -194,7 +194,7 @@ class Guest:
         python: The interpreter.
         folder: A folder of its own, for its home, its output and what is known of its faults.
         replies: What became of each task.
-        mapped: The files of the package that were loaded, as the plan's ``libraries`` are told.
+        mapped: The files that were loaded: absolute, without links.
     """
 
     prefix: Sequence[str]

@@ -11,7 +11,7 @@ The first line of standard input is the plan, a JSON object:
 - ``slots``: how many processes may be at work at once.
 
 Each line of the file whose descriptor is the only argument is a JSON object: that a task begins, what became of it, or
-which files below ``site`` were mapped. The process ends, and all that it forked with it, when standard input ends.
+which files a process had mapped. The process ends, and all that it forked with it, when standard input ends.
 
 Emulation does not cross execve(2): what a package starts as a program of its own runs on the real CPU. A fork does.
 """
@@ -189,17 +189,17 @@ def _be_child(names: list[str], work: Work, plan: Plan, end: int) -> NoReturn:
     try:
         _watch(plan)
         work(names, say, plan)
-        say({"mapped": _mapped(f"{plan['site']}/")})
+        say({"mapped": _mapped()})
         sys.stdout.flush()
     finally:
         os._exit(0)
 
 
-def _mapped(folder: str) -> list[str]:
-    """Return the files below ``folder`` that this process has mapped (proc(5)), relative to it."""
+def _mapped() -> list[str]:
+    """Return the files that this process has mapped (proc(5)), their paths without links."""
     with open("/proc/self/maps", errors="surrogateescape") as maps:  # noqa: PTH123 -- little is imported before the package
-        paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in maps if folder in line}
-    return sorted(path.removeprefix(folder) for path in paths if path.startswith(folder))
+        fields = (line.rstrip("\n").split(maxsplit=5) for line in maps)
+        return sorted({one[5] for one in fields if len(one) > 5 and one[5].startswith("/")})  # noqa: PLR2004
 
 
 def _import(names: list[str], say: Say, plan: Plan) -> None:

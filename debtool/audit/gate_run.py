@@ -322,10 +322,12 @@ class _Gate:
         ):
             results.append(ProbeResult("run", "error", "the emulated run ended before everything was tried"))
         contents = task.contents
-        machine_code = {*contents.compiled, *contents.libraries, *map(asking, contents.programs)}
-        answered = {name for name, reply in emulated.replies.items() if reply.done}
-        executed = {result.fault.library for result in results if result.fault is not None}
-        loaded = len(machine_code & (emulated.mapped | answered | executed))
+        # A distribution's files can be links to where its libraries belong.
+        executed = {str(task.site / result.fault.library) for result in results if result.fault is not None}
+        files = [str((task.site / name).resolve()) for name in (*contents.compiled, *contents.libraries)]
+        answers = [emulated.replies.get(asking(program)) for program in contents.programs]
+        loaded = sum(name in emulated.mapped | executed for name in files)
+        loaded += sum(answer is not None and answer.done for answer in answers)
         return Verdict(
             subject=task.name,
             sha256=task.sha256,
@@ -339,7 +341,7 @@ class _Gate:
             wheels=task.others,
             seconds=round(seconds, 1),
             loaded=loaded,
-            unloaded=len(machine_code) - loaded,
+            unloaded=len(files) + len(answers) - loaded,
         )
 
     def _folder(self) -> Path:

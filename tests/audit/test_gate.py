@@ -320,13 +320,15 @@ def test_what_is_installed_is_tried_in_place(native: bytes, tmp_path: Path) -> N
     site = tmp_path / "venv" / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
     (site / "tiny").mkdir(parents=True)
     (site / "tiny" / "__init__.py").write_bytes(b"from tiny import native\n")
-    (site / "tiny" / "native.so").write_bytes(native)
+    (tmp_path / "elsewhere.so").write_bytes(native)
+    (site / "tiny" / "native.so").symlink_to(tmp_path / "elsewhere.so")
     python = tmp_path / "venv" / "bin" / "python"
     python.parent.mkdir()
     python.symlink_to(Path(sys.executable).resolve())
     (tmp_path / "venv" / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).resolve().parent}\n")
     [found] = run_installed(python, ["tiny"], WESTMERE, cache=tmp_path / "cache", limits=LIMITS)
     assert (found.failed, found.modules, found.sha256) == (False, 2, "")
+    assert (found.loaded, found.unloaded) == (1, 0)
     with pytest.raises(InputError, match="nothing-of-the-kind is not installed there"):
         run_installed(python, ["nothing-of-the-kind"], WESTMERE, cache=tmp_path / "cache")
 
