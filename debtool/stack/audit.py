@@ -60,17 +60,19 @@ class Applied:
         exception: What it says.
         findings: The findings of the static audit that it covers.
         probes: The probes of the emulated gate whose failure it covers.
+        unread: The files that cannot be read, which it covers.
     """
 
     number: int
     exception: AuditException
     findings: tuple[FileFinding, ...] = ()
     probes: tuple[ProbeResult, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def covers(self) -> bool:
         """Whether there is anything for it to cover."""
-        return bool(self.findings or self.probes)
+        return bool(self.findings or self.probes or self.unread)
 
     def expired(self, today: dt.date) -> bool:
         """Return whether its last day is over."""
@@ -95,6 +97,7 @@ class WheelAudit:
             probe is covered by the first that is not expired, else by the first at all.
         findings: What may be executed on the baseline and no exception covers.
         probes: The failed probes that no exception covers.
+        unread: The ELF files that cannot be read, with the reason, and no exception covers.
         missing: Whether the stack wants a verdict and there is none.
     """
 
@@ -110,6 +113,7 @@ class WheelAudit:
     applied: tuple[Applied, ...] = ()
     findings: tuple[FileFinding, ...] = ()
     probes: tuple[ProbeResult, ...] = ()
+    unread: tuple[str, ...] = ()
     missing: bool = False
 
     @property
@@ -118,9 +122,14 @@ class WheelAudit:
         return tuple(one for one in self.applied if one.covers and one.expired(self.today))
 
     @property
+    def uncovered(self) -> bool:
+        """Whether anything is left that no exception covers."""
+        return bool(self.findings or self.probes or self.unread or self.missing)
+
+    @property
     def standing(self) -> Standing:
         """What a release says of it."""
-        if self.findings or self.probes or self.missing or self.expired:
+        if self.uncovered or self.expired:
             return Standing.REFUSED
         if any(one.covers for one in self.applied):
             return Standing.EXCEPTED
@@ -145,7 +154,11 @@ class WheelAudit:
             "exceptions": [
                 {
                     **one.exception.model_dump(mode="json", exclude={"wheel", "targets"}),
-                    "covers": [title(found.finding) for found in one.findings] + [probe.name for probe in one.probes],
+                    "covers": [
+                        *(title(found.finding) for found in one.findings),
+                        *(probe.name for probe in one.probes),
+                        *one.unread,
+                    ],
                 }
                 for one in self.applied
             ],
@@ -202,7 +215,7 @@ def known_baseline(project: Project, name: str, key: tuple[str | int, ...]) -> B
 def audit_wheels(
     project: Project,
     target: Target,
-    wheels: Iterable[WheelFacts],
+    wheels: Sequence[WheelFacts],
     *,
     cache: Path,
     jobs: int,
@@ -229,8 +242,9 @@ def audit_wheels(
     baseline = stack_baseline(project)
     if baseline is None:
         return None
-    compiled = [wheel for wheel in wheels if wheel.elf]
-    suspects = _suspects(compiled, baseline, cache=cache, jobs=jobs, watcher=watcher)
+    # All of them, "pure" ones and those without a file that a linker loads too: a static program is executed as well.
+    suspects = _suspects(wheels, baseline, cache=cache, jobs=jobs, watcher=watcher)
+    compiled = [wheel for wheel in wheels if suspects[wheel.sha256].files]
     today = today or dt.datetime.now(dt.UTC).date()
     exceptions = project.stack.exception
     required = project.stack.emulate == "required" and baseline.qemu is not None
@@ -242,6 +256,8 @@ def audit_wheels(
             if one.concerns(wheel.name, wheel.version, target.name)
         ]
         verdict = kept_verdict(cache, wheel.sha256, baseline)
+        if verdict is not None and not verdict.tried:
+            verdict = None  # nothing of its machine code could be run there
         judged[str(wheel.name)] = judge(
             wheel,
             suspects[wheel.sha256],
@@ -299,13 +315,15 @@ def judge(
     found: Sequence[FileFinding] = suspects.findings
     kinds = {one.finding.symbol: one.finding.kind for one in found if one.finding.symbol}
     probes: Sequence[ProbeResult] = verdict.findings if verdict else ()
+    unread = suspects.unread
     # One that still counts comes before one that is expired, so that renewing means adding or changing, as one likes.
     ordered = sorted(exceptions, key=lambda pair: (today > pair[1].expires, pair[0]))
     applied = []
     for number, exception in ordered:
         covered, found = _parted(found, partial(_covers, exception))
         passed, probes = _parted(probes, partial(_covers_probe, exception, kinds))
-        applied.append(Applied(number, exception, tuple(covered), tuple(passed)))
+        taken, unread = (unread, ()) if _covers_all(exception) else ((), unread)
+        applied.append(Applied(number, exception, tuple(covered), tuple(passed), taken))
     return WheelAudit(
         str(wheel.name),
         wheel.version,
@@ -319,6 +337,7 @@ def judge(
         tuple(sorted(applied, key=lambda one: one.number)),
         tuple(found),
         tuple(probes),
+        unread,
         missing=required and verdict is None,
     )
 
@@ -328,13 +347,18 @@ def _covers(exception: AuditException, found: FileFinding) -> bool:
     return kind and bool(matcher(exception.functions).match(title(found.finding)))
 
 
+def _covers_all(exception: AuditException) -> bool:
+    """Return whether ``exception`` covers even what names no function."""
+    return exception.functions == ("*",) and not exception.kinds
+
+
 def _covers_probe(exception: AuditException, kinds: Mapping[str, Kind], probe: ProbeResult) -> bool:
     """Return whether ``exception`` covers what a probe failed with; ``kinds`` has the class of each found symbol.
 
     A probe that executed an instruction failed by that function. One that failed otherwise has no function to name.
     """
     if probe.fault is None:
-        return exception.functions == ("*",) and not exception.kinds
+        return _covers_all(exception)
     kind = kinds.get(_DISTANCE.sub("", probe.fault.symbol), Kind.UNGUARDED)
     called = matcher(exception.functions).match(faulting(probe.fault))
     return bool(called) and (not exception.kinds or kind in exception.kinds)

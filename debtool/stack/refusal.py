@@ -45,7 +45,7 @@ def refusals(gate: Gate | None, project: Project, target: Target) -> list[Issue]
         return []
     issues = []
     for wheel in gate.wheels.values():
-        if wheel.findings or wheel.probes or wheel.missing:
+        if wheel.uncovered:
             issues.append(_refusal(wheel, project, target))
         issues += [_expired(one, wheel, project, target) for one in wheel.expired]
     return issues
@@ -80,8 +80,9 @@ def exception_block(wheel: WheelAudit) -> str:
     """Return an ``[[exception]]`` table for what is refused of ``wheel``, for the end of the stack's file."""
     names = [title(one.finding) for one in wheel.findings]
     names += [faulting(probe.fault) for probe in wheel.probes if probe.fault]
-    # A failed probe without a function can be excepted with everything else only.
-    patterns = ["*"] if any(probe.fault is None for probe in wheel.probes) else _patterns(names)
+    # What has no function can be excepted with everything else only.
+    nameless = wheel.unread or any(probe.fault is None for probe in wheel.probes)
+    patterns = ["*"] if nameless else _patterns(names)
     return (
         f"[[exception]]\nwheel = {toml_string(wheel.name)}\n"
         f"functions = [{', '.join(map(toml_string, patterns))}]\n"
@@ -97,6 +98,10 @@ def _refusal(wheel: WheelAudit, project: Project, target: Target) -> Issue:
     if wheel.findings:
         count = amount(len(wheel.findings), "function")
         problems.append(f"{count} may execute what {baseline} lacks: {told(wheel.findings, wheel.path, baseline)}")
+    if wheel.unread:
+        problems.append(
+            f"nothing can be promised of {amount(len(wheel.unread), 'file')}: {'; '.join(wheel.unread[:_NAMED])}"
+        )
     problems += [f"it failed on the emulated {baseline}: {_failure(probe)}" for probe in wheel.probes[:_NAMED]]
     if more := wheel.probes[_NAMED:]:
         problems.append(f"{amount(len(more), 'more probe')} failed")
@@ -105,7 +110,7 @@ def _refusal(wheel: WheelAudit, project: Project, target: Target) -> Issue:
     fixes = []
     if wheel.missing:
         fixes.append(f"debtool --config {project.file} audit run --lock --target {target.name} --cpu {baseline}")
-    if wheel.findings or wheel.probes:
+    if wheel.findings or wheel.probes or wheel.unread:
         fixes += _ways(wheel, project, target)
         block = textwrap.indent(exception_block(wheel), "    ")
         fixes.append(f"if it is known to do no harm, except it until a date, at the end of {project.file}:\n\n{block}")
@@ -119,6 +124,8 @@ def _expired(one: Applied, wheel: WheelAudit, project: Project, target: Target) 
     if one.findings:
         covered = told(one.findings, wheel.path, baseline)
         problem += f"; it covered {amount(len(one.findings), 'function')}: {covered}"
+    if one.unread:
+        problem += f"; it covered {amount(len(one.unread), 'file')} that cannot be read: {one.unread[0]}"
     if one.probes:
         problem += f"; it covered a failure on the emulated {baseline}: {_failure(one.probes[0])}"
     look = f"find out whether its reason still holds ({one.exception.reason}), and set a later date"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from debtool.audit.rules import Rules
 
 # Raised when what is kept changes.
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +39,23 @@ class Suspects:
     """What may be executed on the baseline, of one wheel.
 
     Attributes:
+        files: How many ELF files the wheel has, those that no linker loads included.
         level: What is promised of the wheel.
         findings: The findings that are not safe.
+        unread: The ELF files that cannot be read, each with the reason: nothing can be promised of them.
     """
 
+    files: int
     level: Level
     findings: tuple[FileFinding, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, audit: PackageAudit) -> Suspects:
         """Return those of a wheel's audit."""
         found = (FileFinding(file.path, one) for file in audit.files for one in file.findings if one.kind not in SAFE)
-        return cls(audit.level, tuple(found))
+        unread = (f"{file.path}: {file.note}" for file in audit.files if file.damaged)
+        return cls(len(audit.files), audit.level, tuple(found), tuple(unread))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class SuspectCache:
             if data["format"] != _FORMAT:
                 return None
             findings = tuple(FileFinding(one["file"], _finding(one["finding"])) for one in data["findings"])
-            return Suspects(Level(data["level"]), findings)
+            return Suspects(data["files"], Level(data["level"]), findings, tuple(data["unread"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

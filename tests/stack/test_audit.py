@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import string
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -109,6 +110,23 @@ def test_an_exception_covers_what_it_names_and_no_more() -> None:
     both = judged(found("fbgemm::Min"), found("at::add"), exceptions=(exception(), exception(functions=["at::*"])))
     assert both.standing is Standing.EXCEPTED
     assert judged(found("at::add"), exceptions=(exception(functions=["*"]),)).standing is Standing.EXCEPTED
+
+
+def test_a_file_that_cannot_be_read_is_refused_unless_everything_is_excepted(tmp_path: Path) -> None:
+    whole = audit(found("f", Kind.DISPATCHED))
+    broken = FileAudit("torch/lib/torn.so", "f" * 64, 9, note="damaged: it ends too soon")
+    suspects = Suspects.of(replace(whole, files=(*whole.files, broken)))
+    given: dict[str, Any] = {"baseline": "westmere", "today": TODAY, "cache": Path("/nowhere")}
+    one = judge(wheel(), suspects, None, [], **given)
+    assert one.standing is Standing.REFUSED
+    [issue] = refused(one, tmp_path)
+    assert "nothing can be promised of 1 file: torch/lib/torn.so: damaged: it ends too soon" in issue.problem
+    assert 'functions = ["*"]' in issue.fix
+    assert judge(wheel(), suspects, None, [(0, exception())], **given).standing is Standing.REFUSED
+    everything = judge(wheel(), suspects, None, [(0, exception(functions=["*"]))], **given)
+    assert everything.standing is Standing.EXCEPTED
+    SuspectCache(tmp_path).keep("a" * 64, suspects)
+    assert SuspectCache(tmp_path).read("a" * 64) == suspects
 
 
 def test_an_exception_may_be_for_some_classes_only() -> None:
