@@ -52,7 +52,7 @@ _LARGE = 48 * 2**20
 
 _COLLECTION = 200_000
 """Objects that are made before Python looks for garbage that refers to itself: here there is none, and looking through
-millions of small objects took a third of the time."""
+millions of small objects takes time."""
 
 _BATCH = 8 * 2**20
 """Bytes of small files that go to a worker together."""
