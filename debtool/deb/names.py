@@ -17,7 +17,8 @@ def check_path(path: str) -> bytes:
     Raises ``InputError`` unless it is absolute, normalised, UTF-8 and within the limits of dpkg and Linux.
     """
     problem = ""
-    raw = path.encode("utf-8", "surrogateescape")
+    # A surrogate stands for a byte that was no UTF-8, or for nothing at all.
+    raw = path.encode("utf-8", "replace")
     parts = raw.split(b"/")
     if parts[0] or len(parts) < 2 or not all(parts[1:]) or b"." in parts or b".." in parts:  # noqa: PLR2004
         problem = "is not absolute and normalised"
@@ -27,11 +28,8 @@ def check_path(path: str) -> bytes:
         problem = f"is longer than {_PATH_LIMIT} bytes"
     elif max(map(len, parts)) > _COMPONENT_LIMIT:
         problem = f"has a component longer than {_COMPONENT_LIMIT} bytes"
-    else:
-        try:
-            path.encode("utf-8")
-        except UnicodeEncodeError:
-            problem = "is not UTF-8"
+    elif any("\ud800" <= character <= "\udfff" for character in path):
+        problem = "is not UTF-8"
     if problem:
         raise InputError(
             Issue(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,3 +25,9 @@ def test_what_is_accepted_stays_below_the_root_and_fits_on_one_line(path: str) -
         assert not {b"", b".", b".."} & set(raw.split(b"/"))
         assert b"\n" not in raw
         assert raw.decode() == path[1:]
+
+
+@pytest.mark.parametrize("surrogate", ["\ud800", "\udc80", "\udfff"])
+def test_what_is_no_utf_8_is_told(surrogate: str) -> None:
+    with pytest.raises(InputError, match="is not UTF-8"):
+        check_path(f"/a{surrogate}")

@@ -46,7 +46,7 @@ _LINES = 12
 )
 @click.option(
     "--python",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     help="Try what is installed for this interpreter, and nothing else.",
 )
 @click.option("--installed", multiple=True, metavar="NAME", help="A distribution that is installed there.")
@@ -97,7 +97,7 @@ def run(
             subjects: dict[str, Path] = {}
             progress = _progress(watcher)
             verdicts = run_installed(
-                python, installed, baseline, cache=settings.cache, limits=limits, progress=progress
+                _existing([python])[0], installed, baseline, cache=settings.cache, limits=limits, progress=progress
             )
         else:
             locked = _Locked()
