@@ -10,10 +10,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from debtool.archive import Archive
 
 if TYPE_CHECKING:
     from tests.archive.conftest import Apt, MakeDeb
+
+pytestmark = pytest.mark.slow
+
 
 SUITE = "suite"
 PROGRAM = Path(__file__).with_name("publish_and_die.py")

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from debtool.audit.gate import Fault
 
+pytestmark = pytest.mark.slow
+
+
 WESTMERE = find_baseline("westmere")
 
 

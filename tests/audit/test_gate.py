@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
     from debtool.audit.gate import Verdict
 
+pytestmark = pytest.mark.slow
+
+
 WESTMERE = find_baseline("westmere")
 TAG = f"cp3{sys.version_info[1]}-cp3{sys.version_info[1]}-linux_x86_64"
 LIMITS = Limits(jobs=2, import_seconds=20, probe_seconds=6)

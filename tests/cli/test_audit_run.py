@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Program
 
+pytestmark = pytest.mark.slow
+
+
 TAG = f"cp3{sys.version_info[1]}-cp3{sys.version_info[1]}-linux_x86_64"
 
 SOURCE = r"""

@@ -6,12 +6,17 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.stack.test_rebuild import sdist
 from tests.support.native import AVX2, PLAIN, add_gamma
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Program
     from tests.support.workshops import Workshop
+
+pytestmark = pytest.mark.slow
+
 
 HERE = ("--target", "here", "--no-bytecode")
 

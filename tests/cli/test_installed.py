@@ -18,6 +18,8 @@ from tests.support.wheels import TinyWheels
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Installed:

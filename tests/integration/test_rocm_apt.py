@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from debtool.model.target import Target
 
+pytestmark = pytest.mark.slow
+
+
 STACK = Path(__file__).parent.parent / "data" / "rocm" / "stack.toml"
 WHEELS = {
     "jax_rocm60_plugin": "jax_rocm60_plugin-0.5.0-cp312-cp312-manylinux_2_28_x86_64.whl",

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from debtool.stack.rebuild import RebuildPlan, Rebuilt
     from tests.support.workshops import Workshop
 
+pytestmark = pytest.mark.slow
+
+
 PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 # Compiles native.c as it is told by the environment and packs it; the setting "plain" leaves AVX2 out.
 BACKEND = """
