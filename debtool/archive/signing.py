@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ _SOCKET_PATH_LIMIT = 106
 """Bytes of a socket's path that gpg-agent takes: unix(7) has 108 with the final zero, libassuan wants one to spare."""
 
 _LONGEST_SOCKET = "/S.gpg-agent.browser"
+
+_AGENT_PATIENCE = 5
+"""Seconds that an agent gets to end; one that was killed leaves its sockets, which the next one replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Signer:
                 link = Path(alias, "home")
                 link.symlink_to(self._home.absolute())
                 home = str(link)
-            cleanup.callback(_run, ["gpgconf", "--homedir", home, "--kill", "gpg-agent"])
+            cleanup.callback(_end_agent, home)
             yield home
 
 
@@ -102,6 +106,14 @@ def _gpgv(keyring: Path, fingerprint: str, *arguments: str) -> bool:
     done = _run(["gpgv", "--status-fd", "1", "--keyring", str(keyring.absolute()), *arguments])
     valid = [line.split()[2] for line in done.stdout.decode().splitlines() if line.startswith("[GNUPG:] VALIDSIG ")]
     return done.returncode == 0 and valid == [fingerprint]
+
+
+def _end_agent(home: str) -> None:
+    """End the agent of ``home``, and wait until it has removed its sockets: it says that it ends before it does."""
+    _run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"])
+    deadline = time.monotonic() + _AGENT_PATIENCE
+    while any(Path(home).glob("S.gpg-agent*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _secret_fingerprint(home: str) -> str | None:
