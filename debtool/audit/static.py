@@ -17,7 +17,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import connection
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,7 @@ from debtool.audit.image import Image
 from debtool.audit.layout import DAMAGED, ET_REL, NotAudited
 from debtool.audit.subjects import Member, distribution_of, is_package, listed, opened, packaged
 from debtool.deb.files import sha256_of
+from debtool.deb.workers import begin_worker
 from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
 
 if TYPE_CHECKING:
@@ -344,20 +344,10 @@ _auditors: list[_Auditor] = []
 
 
 def _start(auditor: _Auditor) -> None:
-    """Begin a worker: Ctrl-C reaches it too, and its parent decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    """Begin a worker with its auditor."""
+    begin_worker()
     gc.set_threshold(_COLLECTION)
     _auditors.append(auditor)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent is gone, however that ended: workers wait for tasks from each other's pipes."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _audit_batch(path: Path, names: Sequence[str], distribution: str) -> list[FileAudit]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from debtool.deb.workers import begin_worker
 from debtool.deb.writer import clear_leftovers, write_deb
 from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
 from debtool.stack.draft import DraftPayload
@@ -79,9 +80,9 @@ def build_packages(
     errors: list[DebtoolError] = []
     # Spawned, not forked: this process has threads (progress), and a forked copy of a held lock never opens.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(packages)), mp_context=context, initializer=_leave_interruptions) as pool:
+    with ProcessPoolExecutor(min(jobs, len(packages)), mp_context=context, initializer=begin_worker) as pool:
         heaviest_first = sorted(packages, key=lambda package: -package.draft.weight)
-        # Builders start with interruptions held back, until they ignore them (`_leave_interruptions`).
+        # Builders start with interruptions held back, until they ignore them (`begin_worker`).
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         futures = {pool.submit(_build, p.draft, p.build, folder / p.filename): p for p in heaviest_first}
         try:
@@ -115,12 +116,6 @@ def build_packages(
         issues = [issue for error in errors for issue in error.issues]
         raise (OutsideError if outside else InputError)(*issues)
     return {package.name: built[package.name] for package in packages}
-
-
-def _leave_interruptions() -> None:
-    """Ignore interruptions in this build process: Ctrl-C reaches it too, and its parent decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def _build(draft: Draft, build: Build, path: Path) -> Built:
