@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from debtool.model.text import human_bytes as human_bytes  # noqa: PLC0414 -- with what else commands share
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from debtool.cli.context import archive_option, emit_json, human_bytes, json_option, pass_settings, target_option
+from debtool.cli.context import archive_option, emit_json, json_option, pass_settings, target_option
+from debtool.model.text import human_bytes
 
 if TYPE_CHECKING:
     from debtool.archive.archive import Archive

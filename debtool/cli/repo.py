@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from debtool.cli.context import archive_option, emit_json, human_bytes, json_option, pass_settings, target_option
+from debtool.cli.context import archive_option, emit_json, json_option, pass_settings, target_option
+from debtool.model.text import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from debtool.cli.context import emit_json, human_bytes, json_option, pass_settings
+from debtool.cli.context import emit_json, json_option, pass_settings
+from debtool.model.text import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
