@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     Audit = Callable[..., list[PackageAudit]]
 
+pytestmark = pytest.mark.slow
+
+
 SOURCE = r"""
 typedef float v8 __attribute__((vector_size(32)));
 __attribute__((target("avx"))) void kernel(v8 *a) { *a = *a + *a; }
