@@ -22,7 +22,7 @@ DEBTOOL := $(BIN)/debtool --config repo/$(STACK).toml
 # Throwaway roots are made by root only.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=DEBTOOL_CACHE,http_proxy,https_proxy,no_proxy,NO_COLOR)
 FULL_TEST = $(BIN)/python -m pytest --basetemp .work/tmp
-QUICK_TEST = DEBTOOL_EXAMPLES=40 $(BIN)/python -m pytest -m "not root and not full and not slow" -n auto
+QUICK_TEST = DEBTOOL_EXAMPLES=300 $(BIN)/python -m pytest -m "not root and not full and not slow" -n auto
 
 .PHONY: help
 help: ## list the commands
