@@ -30,7 +30,7 @@ from debtool.audit.layout import DAMAGED, ET_REL, NotAudited
 from debtool.audit.subjects import Member, distribution_of, is_package, listed, opened, packaged
 from debtool.deb.files import sha256_of
 from debtool.deb.workers import begin_worker
-from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
+from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -96,8 +96,7 @@ def audit_paths(
         with _Run(_Auditor(kept, baseline, rules), jobs, progress) as run:
             errors += run.audit(missing)
     if errors:
-        outside = any(isinstance(error, OutsideError) for error in errors)
-        raise (OutsideError if outside else InputError)(*(issue for error in errors for issue in error.issues))
+        raise together(errors)
     return [subject.audit or subject.keep(kept) for subject in subjects]
 
 

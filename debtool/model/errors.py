@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 -- a dataclass field's type is looked up at run time by tools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,9 @@ class OutsideError(DebtoolError):
     """A tool or a service outside debtool is missing or failed (exit code 3)."""
 
     exit_code = 3
+
+
+def together(errors: Sequence[DebtoolError]) -> DebtoolError:
+    """Return one error with every issue of ``errors``: an ``OutsideError`` if any is one, else an ``InputError``."""
+    outside = any(isinstance(error, OutsideError) for error in errors)
+    return (OutsideError if outside else InputError)(*(issue for error in errors for issue in error.issues))

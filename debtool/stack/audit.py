@@ -18,6 +18,7 @@ from debtool.audit.summary import document, title
 from debtool.model.definition import find_line
 from debtool.model.errors import DebtoolError, InputError
 from debtool.model.text import visible
+from debtool.stack.make import LateStage
 from debtool.stack.suspects import SuspectCache, Suspects
 
 if TYPE_CHECKING:
@@ -281,7 +282,11 @@ def _suspects(
     kept = SuspectCache.below(cache, baseline, rules)
     found = {wheel.sha256: known for wheel in wheels if (known := kept.read(wheel.sha256)) is not None}
     missing = {wheel.path: wheel.sha256 for wheel in wheels if wheel.sha256 not in found}
-    progress = _Progress(watcher)
+    auditing = LateStage(watcher, "audit")
+
+    def progress(what: str, _done: int, _total: int) -> None:
+        auditing.step(what.rpartition("/")[2])
+
     audits = audit_paths([*missing], baseline, rules, cache=cache, jobs=jobs, progress=progress, hashes=missing)
     for sha256, audit in zip(missing.values(), audits, strict=True):
         found[sha256] = Suspects.of(audit)
@@ -379,17 +384,3 @@ def _parted(items: Iterable[_T], wanted: Callable[[_T], bool]) -> tuple[list[_T]
     for item in items:
         parts[not wanted(item)].append(item)
     return parts
-
-
-class _Progress:
-    """Begins a stage only if something is audited: a release of known wheels says nothing."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
-        self._begun = False
-
-    def __call__(self, what: str, _done: int, _total: int) -> None:
-        if not self._begun:
-            self._watcher.stage("audit", None)
-            self._begun = True
-        self._watcher.step(what.rpartition("/")[2])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from debtool.deb.workers import begin_worker
 from debtool.deb.writer import clear_leftovers, write_deb
-from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
+from debtool.model.errors import DebtoolError, Issue, OutsideError, together
 from debtool.stack.draft import DraftPayload
 
 if TYPE_CHECKING:
@@ -47,6 +47,22 @@ class Watcher(Protocol):
 
     def step(self, what: str) -> None:
         """One step is done."""
+
+
+class LateStage:
+    """A stage that begins with its first step: where there is nothing to do, nothing is said."""
+
+    def __init__(self, watcher: Watcher, name: str) -> None:
+        self._watcher = watcher
+        self._name = name
+        self._begun = False
+
+    def step(self, what: str, total: int | None = None) -> None:
+        """Count one step; ``total`` is how many there are if this is the first, None if nobody knows."""
+        if not self._begun:
+            self._watcher.stage(self._name, total)
+            self._begun = True
+        self._watcher.step(what)
 
 
 def make_packages(packages: Sequence[PlannedPackage], store: Store, *, jobs: int, watcher: Watcher) -> list[Path]:
@@ -112,9 +128,7 @@ def build_packages(
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
     if errors:
-        outside = any(isinstance(error, OutsideError) for error in errors)
-        issues = [issue for error in errors for issue in error.issues]
-        raise (OutsideError if outside else InputError)(*issues)
+        raise together(errors)
     return {package.name: built[package.name] for package in packages}
 
 

@@ -8,6 +8,7 @@ from debtool.build.wheels import build_companion, build_sdist
 from debtool.model.errors import InputError, Issue
 from debtool.stack.audit import known_baseline
 from debtool.stack.facts import FactCache
+from debtool.stack.make import LateStage
 from debtool.wheel.fetch import FileCache, fetch
 from debtool.wheel.lock import parse_lock
 from debtool.wheel.resolve import inputs_digest
@@ -57,7 +58,11 @@ def gather_wheels(request: Request, watcher: Watcher) -> list[WheelFacts]:
     sources = {name: place for name, place in request.sources.items() if name in artefacts}
     _refuse_unbuilt(artefacts, sources)
     files = FileCache.below(request.cache)
-    progress = _FetchProgress(watcher)
+    fetching = LateStage(watcher, "fetch")
+
+    def progress(what: str, done: int, total: int) -> None:
+        fetching.step(what, total - done + 1)
+
     paths = {str(name): path for name, path in fetch(lock, target, files, sources=sources, progress=progress).items()}
     for entry in lock.files:
         if not entry.is_wheel:
@@ -66,7 +71,7 @@ def gather_wheels(request: Request, watcher: Watcher) -> list[WheelFacts]:
     for name, artefact in artefacts.items():
         if artefact.kind == "companion" and name not in sources:
             folder = request.project.folder
-            compiling = CompileProgress(watcher, f"compile {name}")
+            compiling = LateStage(watcher, f"compile {name}").step
             paths[name] = build_companion(
                 artefact, target, wheels=paths, folder=folder, cache=request.cache, watch=compiling
             ).path
@@ -88,7 +93,7 @@ def build_locked(
     Raises:
         DebtoolError: What `debtool.build.wheels.build_sdist` raises; the lock names a baseline that is not known.
     """
-    compiling = CompileProgress(watcher, f"build {entry.name}")
+    compiling = LateStage(watcher, f"build {entry.name}").step
     rebuild = project.stack.rebuilds_for(target.name).get(entry.name)
     if rebuild is None:
         return build_sdist(entry, sdist, target, wheels=wheels, cache=cache, watch=compiling)
@@ -124,33 +129,3 @@ def _refuse_unbuilt(artefacts: Mapping[str, Artefact], sources: Mapping[str, str
     ]
     if issues:
         raise InputError(*issues)
-
-
-class _FetchProgress:
-    """Begins a stage only if something is fetched: a release with everything at hand says nothing."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
-        self._begun = False
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if not self._begun:
-            self._watcher.stage("fetch", total - done + 1)
-            self._begun = True
-        self._watcher.step(what)
-
-
-class CompileProgress:
-    """Shows a build's output as it goes: nobody knows how many lines there will be."""
-
-    def __init__(self, watcher: Watcher, name: str) -> None:
-        self._watcher = watcher
-        self._name = name
-        self._begun = False
-
-    def __call__(self, line: str) -> None:
-        """Show one line."""
-        if not self._begun:
-            self._watcher.stage(self._name, None)
-            self._begun = True
-        self._watcher.step(line)
