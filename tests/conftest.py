@@ -34,4 +34,7 @@ def tiny_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyWheels:
     config = tmp_path / "pip.conf"
     config.write_text(f"[global]\nno-index = true\nfind-links = {folder}\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    # A machine's own constraints (pip.conf below /etc) are read as well, unless a variable names others.
+    (tmp_path / "constraints.txt").touch()
+    monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "constraints.txt"))
     return TinyWheels(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from debtool.build.apt import ask
+from debtool.build.locks import locked
 from debtool.build.root import Root
 from debtool.model.errors import Issue, OutsideError
 
@@ -90,7 +90,7 @@ class RootImage:
         image = cls(codename, folder, cache)
         if image._age() > max_age:
             missing = not folder.exists()
-            with _locked(image._lock, wait=missing) as ours:
+            with locked(image._lock, wait=missing) as ours:
                 if ours and image._age() > max_age:
                     image._make(sources, packages, components)
         return image
@@ -107,12 +107,12 @@ class RootImage:
         instances = self.cache / "instances"
         instances.mkdir(exist_ok=True)
         with contextlib.ExitStack() as stack:
-            with _locked(instances):
+            with locked(instances):
                 _sweep(instances)
                 folder = Path(tempfile.mkdtemp(prefix=f"{self.codename}-", dir=instances))
                 stack.callback(_remove, folder)
-                stack.enter_context(_locked(folder))
-            stack.enter_context(_locked(self._lock, shared=True))
+                stack.enter_context(locked(folder))
+            stack.enter_context(locked(self._lock, shared=True))
             yield stack.enter_context(Root(self.folder / "root", folder, copy=copy))
 
     @property
@@ -186,28 +186,9 @@ def _host_proxies() -> list[str]:
     return [line.rstrip(";") for line in ask("apt-config", "dump").splitlines() if line.startswith(names)]
 
 
-@contextmanager
-def _locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
-    """Hold flock(2) on ``path``, a folder or a file that is made; yield False where ``wait`` is off and another has it.
-
-    The kernel lets go of it when the process ends.
-    """
-    flags = os.O_RDONLY if path.is_dir() else os.O_RDONLY | os.O_CREAT
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
-
-
 def _sweep(instances: Path) -> None:
     for folder in instances.iterdir():
-        with _locked(folder, wait=False) as free:
+        with locked(folder, wait=False) as free:
             if free:
                 _remove(folder)
 

@@ -101,8 +101,13 @@ def unpack_source(fetched: Path, into: Path) -> Path:
         said = result.stderr.strip().splitlines()
         problem = f"cannot be unpacked: {said[-1] if said else command[0]}"
         raise InputError(Issue(problem, file=fetched, fix="give an intact tar or zip archive"))
-    entries = list(into.iterdir())
-    return entries[0] if len(entries) == 1 and entries[0].is_dir() else into
+    return only_folder(into)
+
+
+def only_folder(folder: Path) -> Path:
+    """Return the one folder in ``folder`` if it holds nothing else, as archives of sources do; else ``folder``."""
+    entries = list(folder.iterdir())
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
 
 
 def fetch_commit(repository: str, commit: str, cache: Path) -> Path:

@@ -1,7 +1,7 @@
 """Wheels that are built here: an sdist without a wheel, and companions compiled against the stack's own torch.
 
-A result is kept below the cache under the hash of what it follows from, beside its log and its record. The folder
-appears by one rename, complete or not at all.
+A result is kept below the cache under the hash of what it follows from, beside its log, its journal and its record. The
+folder appears by one rename, complete or not at all. What was compiled when a build is stopped is used by the next run.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import hashlib
 import json
 import shutil
 import subprocess
-import tempfile
 import time
 import tomllib
 import zipfile
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elftools.elf.elffile import ELFFile
@@ -23,8 +22,13 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from debtool.build.environment import BuildEnvironment, require_compiler
-from debtool.build.source import fetch_source, source_digest, unpack_source
+from debtool.build.builder import Builder, OutOfRoomError, recorded
+from debtool.build.environment import BuildEnvironment, require_compiler, usual_jobs
+from debtool.build.journal import Journal
+from debtool.build.ninja import remove_torn
+from debtool.build.source import fetch_source, only_folder, source_digest, unpack_source
+from debtool.build.stopping import StoppedError
+from debtool.build.workplace import Workplace
 from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError, Issue, OutsideError
 from debtool.wheel.bytecode import find_interpreter
@@ -32,8 +36,9 @@ from debtool.wheel.fetch import FileCache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from debtool.build.environment import Watch
+    from debtool.build.drive import Watch
     from debtool.model.stack import Artefact
     from debtool.model.target import Target
     from debtool.wheel.lock import LockedFile
@@ -41,6 +46,9 @@ if TYPE_CHECKING:
 # Part of every key: raised when this module changes what comes out of the same inputs.
 _RECIPE = 1
 _LEGACY_REQUIRES = ("setuptools", "wheel")
+# Build backends that have the setting ``build-dir``; others compile below the source anyway.
+_WITH_BUILD_DIR = ("mesonpy", "scikit_build_core")
+_BUILD = ".debtool-build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,7 @@ def build_companion(
     folder: Path,
     cache: Path,
     watch: Watch | None = None,
+    journal: Journal | None = None,
 ) -> BuiltWheel:
     """Build a companion from its source against the wheel in ``wheels`` that it names.
 
@@ -141,6 +150,7 @@ def build_companion(
         folder: The stack file's folder.
         cache: Where sources and results are kept.
         watch: Told of each line of output.
+        journal: The journal of the build that this is a part of; by default it has its own.
 
     Raises:
         InputError: The source or the result is not what the stack says.
@@ -161,7 +171,7 @@ def build_companion(
         variables=tuple(sorted(artefact.environment.items())),
         check=artefact.check,
     )
-    return _build(inputs, source, target, against, wheels, cache, watch)
+    return _build(inputs, source, target, against, wheels, cache, watch, journal)
 
 
 def _build(
@@ -172,6 +182,7 @@ def _build(
     wheels: Mapping[str, Path],
     cache: Path,
     watch: Watch | None,
+    journal: Journal | None = None,
 ) -> BuiltWheel:
     kept = cache / "built" / inputs.key
     if (kept / "record.json").is_file():
@@ -180,27 +191,29 @@ def _build(
     # Of other sdists most need none; one that is compiled for a CPU must not leave out what it compiles.
     if against is not None or inputs.variables:
         require_compiler(interpreter)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=kept.parent) as name:
-        work = Path(name).resolve()
-        result = work / "result"
-        result.mkdir()
-        log = result / "build.log"
-        environment = BuildEnvironment(work, dict(inputs.variables), log, watch)
-        try:
-            (work / "source").mkdir()
-            top = unpack_source(source, work / "source")
-            requires = [*(inputs.requires or _declared_requires(top)), *([str(against)] if against else [])]
-            environment.create(interpreter, requires, wheels.values())
-            installed = environment.installed()
-            environment.wheel(top, dict(inputs.settings))
-            wheel = _only_wheel(work / "dist", inputs, target)
-            if inputs.check is not None:
-                environment.try_wheel(wheel, inputs.check)
-        except OutsideError as error:
-            raise _with_kept_log(error, log, kept) from None
-        shutil.move(wheel, result / wheel.name)
+    folder = (cache / "built").resolve() / f".{inputs.key}.work"
+    with Workplace.opened(folder, wait=True) as place:
+        if (kept / "record.json").is_file():  # another run, which this one waited for, has built it
+            shutil.rmtree(folder)
+            return _kept(kept, inputs, reused=True)
+        begun = time.monotonic()
+        with Journal(place.journal) as own:
+            builder = Builder(place, journal or own, usual_jobs(), watch)
+            environment = BuildEnvironment(builder, dict(inputs.variables))
+            title = f"{inputs.name} {inputs.version} for {target.name}"
+            try:
+                with recorded(builder, title) if journal is None else nullcontext():
+                    wheel, installed = _compiled(environment, inputs, source, target, interpreter, against, wheels)
+            except (StoppedError, OutOfRoomError):
+                raise  # the folder stays, and a later run goes on there
+            except OutsideError as error:
+                raise _with_kept_log(error, place, kept) from None
+            except InputError:
+                shutil.rmtree(folder)
+                raise
+        result = place.fresh("result")
+        for file in (wheel, place.log, place.journal):
+            file.rename(result / file.name)
         record = {
             "inputs": asdict(inputs),
             "wheel": wheel.name,
@@ -211,12 +224,47 @@ def _build(
             "seconds": round(time.monotonic() - begun, 1),
         }
         (result / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        try:
-            result.rename(kept)
-        except OSError:
-            if not (kept / "record.json").is_file():  # another run that built the same may have been first
-                raise
+        result.rename(kept)
+        shutil.rmtree(folder)
     return _kept(kept, inputs, reused=False)
+
+
+def _compiled(
+    environment: BuildEnvironment,
+    inputs: _Inputs,
+    source: Path,
+    target: Target,
+    interpreter: Path,
+    against: Path | None,
+    wheels: Mapping[str, Path],
+) -> tuple[Path, list[str]]:
+    """Return the wheel and what its environment holds; what an earlier run has done is not done again."""
+    place = environment.builder.workplace
+    if not place.has("source", inputs.source):
+        unpack_source(source, place.fresh("source"))
+        place.mark("source", inputs.source)
+    top = only_folder(place.folder / "source")
+    requires = [*(inputs.requires or _declared_requires(top)), *([str(against)] if against else [])]
+    environment.create(interpreter, requires, wheels.values())
+    installed = environment.installed()
+    remove_torn(top)
+    settings = dict(inputs.settings)
+    environment.wheel(top, _kept_build(top, settings) | settings)
+    wheel = only_wheel(place.folder / "dist", inputs.name, inputs.version, target)
+    if inputs.check is not None:
+        environment.try_wheel(wheel, inputs.check)
+    return wheel, installed
+
+
+def _kept_build(top: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the setting by which the source's build backend compiles in a folder that a later run finds again.
+
+    Nothing where the user's ``settings`` name one by meson-python's older word.
+    """
+    backend = _build_system(top).get("build-backend", "")
+    if backend.partition(".")[0] not in _WITH_BUILD_DIR or "builddir" in settings:
+        return {}
+    return {"build-dir": str(top / _BUILD)}
 
 
 def _kept(folder: Path, inputs: _Inputs, *, reused: bool) -> BuiltWheel:
@@ -224,35 +272,46 @@ def _kept(folder: Path, inputs: _Inputs, *, reused: bool) -> BuiltWheel:
     return BuiltWheel(folder / record["wheel"], record["sha256"], inputs.key, reused)
 
 
-def _with_kept_log(error: OutsideError, log: Path, kept: Path) -> OutsideError:
-    destination = kept.with_name(f"{kept.name}.failed.log")
-    if log.is_file():
-        shutil.copyfile(log, destination)
+def _with_kept_log(error: OutsideError, place: Workplace, kept: Path) -> OutsideError:
+    """Keep the log alone, beside where the result would be."""
+    log = kept.with_name(f"{kept.name}.failed.log")
+    if place.log.is_file():
+        place.log.rename(log)
+    shutil.rmtree(place.folder)
     return OutsideError(
-        *(Issue(i.problem, fix=i.fix, file=destination if i.file == log else i.file) for i in error.issues)
+        *(Issue(i.problem, fix=i.fix, file=log if i.file == place.log else i.file) for i in error.issues)
     )
 
 
 def _declared_requires(top: Path) -> Sequence[str]:
     """Return what the source says it is built with (PEP 518); setuptools, as PEP 517 says, if it says nothing."""
+    return [*_build_system(top).get("requires", _LEGACY_REQUIRES)]
+
+
+def _build_system(top: Path) -> Mapping[str, Any]:
     try:
         project = tomllib.loads((top / "pyproject.toml").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return _LEGACY_REQUIRES
+        return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(Issue(str(error), file=top / "pyproject.toml", fix="take an intact source")) from None
-    return [*project.get("build-system", {}).get("requires", _LEGACY_REQUIRES)]
+    found: Mapping[str, Any] = project.get("build-system", {})
+    return found
 
 
-def _only_wheel(folder: Path, inputs: _Inputs, target: Target) -> Path:
+def only_wheel(folder: Path, name: str, version: str, target: Target) -> Path:
+    """Return the wheel that a build left in ``folder``.
+
+    Raises:
+        InputError: It is not one wheel of ``name`` in ``version``, or one that ``target`` cannot run.
+    """
     wheels = sorted(folder.glob("*.whl"))
-    wanted = (canonicalize_name(inputs.name), Version(inputs.version))
     fix = "correct the version in the stack, or the build's variables"
     if len(wheels) != 1:
-        raise InputError(Issue(f"the build of {inputs.name} left {len(wheels)} wheels", fix=fix))
-    name, version, _build_tag, tags = parse_wheel_filename(wheels[0].name)
-    if (name, version) != wanted:
-        raise InputError(Issue(f"the build of {inputs.name} {inputs.version} made {wheels[0].name}", fix=fix))
+        raise InputError(Issue(f"the build of {name} left {len(wheels)} wheels", fix=fix))
+    found, built, _build_tag, tags = parse_wheel_filename(wheels[0].name)
+    if (found, built) != (canonicalize_name(name), Version(version)):
+        raise InputError(Issue(f"the build of {name} {version} made {wheels[0].name}", fix=fix))
     if not tags & frozenset(target.tags()):
         raise InputError(Issue(f"{wheels[0].name} is not for {target.name}", fix=fix))
     needed = _needed_glibc(wheels[0])

@@ -106,14 +106,20 @@ def json_option(command: _CommandT) -> _CommandT:
 
 
 def target_option(command: _CommandT) -> _CommandT:
-    """Add ``--target`` to a command; the completion knows the names."""
+    """Add ``--target`` to a command, by default this machine's; the completion knows the names."""
+    meaning = "The system that the packages are for; see: debtool target list."
+    return target_option_of(meaning, "this machine's")(command)
+
+
+def target_option_of(meaning: str, default: str) -> Callable[[_CommandT], _CommandT]:
+    """Return what adds ``--target`` to a command for which it has another ``meaning`` or ``default``."""
     return click.option(
         "--target",
         "target_name",
         metavar="T",
         shell_complete=_complete_target,
-        help="The system that the packages are for; see: debtool target list.  [default: this machine's]",
-    )(command)
+        help=f"{meaning}  [default: {default}]",
+    )
 
 
 def archive_option(command: _CommandT) -> _CommandT:

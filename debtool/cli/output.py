@@ -32,7 +32,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
         )
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    out.print(table)
+    with out.capture() as captured:
+        out.print(table)
+    # Cells are filled up to their column's width, the last ones too.
+    for line in captured.get().splitlines():
+        print(line.rstrip(), file=out.file)
 
 
 class ProgressWatcher:

@@ -123,7 +123,8 @@ class Artefact(Strict):
     Attributes:
         kind: ``external``: a wheel that the user, a URL or an index offers (``--source NAME=…``), by default what pip's
             own configuration finds. ``companion``: compiled here from ``source`` against the stack's own ``against``.
-            ``build``: built from source elsewhere and given with ``--source NAME=PATH``.
+            ``build``: built from source by a command of its own (``debtool torch build``), or given with
+            ``--source NAME=PATH``.
         targets: The targets for which this is the artefact of that name.
         requires: Its run-time requirements, for resolving a lock while the wheel is not at hand.
         environment: Variables of a companion's build.

@@ -7,14 +7,14 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from debtool.build.series import apply_patch, read_series
 from debtool.build.source import fetch_commit
-from debtool.model.errors import InputError, Issue, OutsideError
+from debtool.model.errors import InputError, Issue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -140,7 +140,7 @@ def patch_tree(
     """
     if series is None:
         return tree
-    patches = _series(series)
+    patches = read_series(series)
     files = list(tree_files(tree, exclude=(".git", *exclude)))
     key = hashlib.sha256("\0".join([commit or tree_digest(files), *exclude]).encode())
     for patch in patches:
@@ -156,47 +156,10 @@ def patch_tree(
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file.path, copy, follow_symlinks=False)
         for patch in patches:
-            _apply(patch, work)
+            apply_patch(patch, work)
         try:
             work.rename(destination)
         except OSError:
             if not destination.is_dir():
                 raise
     return destination
-
-
-def _series(folder: Path) -> list[Path]:
-    series = folder / "series"
-    try:
-        lines = series.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(
-            Issue(
-                f"cannot be read: {error.strerror}", file=series, fix="write one patch file name a line, as quilt does"
-            )
-        ) from None
-    names = [line.split("#")[0].strip() for line in lines]
-    patches = [folder / name for name in names if name]
-    missing = [patch for patch in patches if not patch.is_file()]
-    if missing:
-        raise InputError(
-            *(Issue("patch of the series is missing", file=p, fix=f"add it or edit {series}") for p in missing)
-        )
-    return patches
-
-
-def _apply(patch: Path, work: Path) -> None:
-    command = ["patch", "--batch", "--forward", "--fuzz=0", "--no-backup-if-mismatch", "--strip=1", f"--input={patch}"]
-    try:
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise OutsideError(Issue("patch is not installed", fix="apt install patch")) from None
-    if done.returncode:
-        said = [line for line in done.stdout.splitlines() if "FAILED" in line or "saving rejects" in line]
-        raise InputError(
-            Issue(
-                f"does not apply: {said[0] if said else done.stdout.strip()}",
-                file=patch,
-                fix="refresh the patch for this tree",
-            )
-        )

@@ -1,9 +1,10 @@
-"""The wheels of a release: fetched by the lock, or built here where the index has none."""
+"""The wheels of a release: fetched by the lock, built here where the index has none, or kept from a long build."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from debtool.build.results import COMMANDS, find
 from debtool.build.wheels import build_companion, build_sdist
 from debtool.model.errors import InputError, Issue
 from debtool.stack.audit import known_baseline
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from debtool.audit.baselines import Baseline
+    from debtool.build.results import Kept
     from debtool.build.wheels import BuiltWheel
     from debtool.model.stack import Artefact
     from debtool.model.target import Target
@@ -47,7 +49,7 @@ def read_lock(project: Project, target: Target) -> Lock:
 
 
 def gather_wheels(request: Request, watcher: Watcher) -> list[WheelFacts]:
-    """Return every wheel of the lock: fetched, or built in isolation and kept.
+    """Return every wheel of the lock: fetched, built in isolation and kept, or the result of a long build.
 
     Raises:
         DebtoolError: A wheel cannot be had; all of one kind are told at once.
@@ -56,7 +58,7 @@ def gather_wheels(request: Request, watcher: Watcher) -> list[WheelFacts]:
     lock = read_lock(request.project, target)
     artefacts = request.project.stack.artefacts_for(target.name)
     sources = {name: place for name, place in request.sources.items() if name in artefacts}
-    _refuse_unbuilt(artefacts, sources)
+    built = _long_builds(request, artefacts, sources)
     files = FileCache.below(request.cache)
     fetching = LateStage(watcher, "fetch")
 
@@ -64,6 +66,9 @@ def gather_wheels(request: Request, watcher: Watcher) -> list[WheelFacts]:
         fetching.step(what, total - done + 1)
 
     paths = {str(name): path for name, path in fetch(lock, target, files, sources=sources, progress=progress).items()}
+    paths |= {name: kept.wheel for name, kept in built.items()}
+    digests = {kept.wheel: kept.sha256 for kept in built.values()}
+    _hash(paths, request.project, artefacts, files, digests)
     for entry in lock.files:
         if not entry.is_wheel:
             sdist = paths.pop(entry.name)
@@ -75,8 +80,9 @@ def gather_wheels(request: Request, watcher: Watcher) -> list[WheelFacts]:
             paths[name] = build_companion(
                 artefact, target, wheels=paths, folder=folder, cache=request.cache, watch=compiling
             ).path
+    _hash(paths, request.project, artefacts, files, digests)
     facts = FactCache(request.cache / "facts")
-    return [facts.read(path, files.sha256(path), target) for _, path in sorted(paths.items())]
+    return [facts.read(path, digests[path], target) for _, path in sorted(paths.items())]
 
 
 def build_locked(
@@ -117,15 +123,58 @@ def compiler_flags(baseline: Baseline) -> dict[str, str]:
     return {"CFLAGS": march, "CXXFLAGS": march, "FFLAGS": march, "RUSTFLAGS": f"-C target-cpu={baseline.march}"}
 
 
-def _refuse_unbuilt(artefacts: Mapping[str, Artefact], sources: Mapping[str, str]) -> None:
+def _long_builds(request: Request, artefacts: Mapping[str, Artefact], sources: Mapping[str, str]) -> dict[str, Kept]:
+    """Return the kept results of the artefacts of kind ``build`` that ``sources`` does not give.
+
+    Raises:
+        InputError: Some are not built yet, or damaged; all of them.
+    """
+    found: dict[str, Kept] = {}
+    issues: list[Issue] = []
+    target = request.target.name
+    for name, artefact in artefacts.items():
+        if artefact.kind != "build" or name in sources:
+            continue
+        try:
+            kept = find(request.cache, target, name, artefact.version)
+        except InputError as error:
+            issues += error.issues
+            continue
+        if kept is not None:
+            found[name] = kept
+            continue
+        fix = f"give the wheel: --source {name}=PATH"
+        if name in COMMANDS:
+            fix = f"debtool --config {request.project.file} {COMMANDS[name]} --target {target}, or {fix}"
+        problem = f"{name} {artefact.version} is built from source for this target, and its wheel is not here"
+        issues.append(Issue(problem, field=f"artefact {name}", fix=fix))
+    if issues:
+        raise InputError(*issues)
+    return found
+
+
+def _hash(
+    paths: Mapping[str, Path],
+    project: Project,
+    artefacts: Mapping[str, Artefact],
+    files: FileCache,
+    digests: dict[Path, str],
+) -> None:
+    """Add the hashes of ``paths`` to ``digests``, which has some already.
+
+    Raises:
+        InputError: Wheels are not those that the stack pins by their hash.
+    """
+    digests.update((path, files.sha256(path)) for path in paths.values() if path not in digests)
     issues = [
         Issue(
-            f"{name} {artefact.version} is built from source for this target, and its wheel is not here",
+            f"{paths[name].name} has the SHA-256 {digests[paths[name]]}, the stack says {artefact.sha256}",
+            file=project.file,
             field=f"artefact {name}",
-            fix=f"give the wheel: --source {name}=PATH",
+            fix="find out why it is another wheel than the one that was pinned before you correct sha256",
         )
         for name, artefact in artefacts.items()
-        if artefact.kind == "build" and name not in sources
+        if artefact.sha256 is not None and name in paths and digests[paths[name]] != artefact.sha256
     ]
     if issues:
         raise InputError(*issues)

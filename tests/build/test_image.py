@@ -10,6 +10,7 @@ import pytest
 
 from debtool.build import image as module
 from debtool.build.image import RootImage
+from debtool.build.locks import locked
 from debtool.model.errors import OutsideError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def test_an_image_is_made_once_and_anew_when_it_is_old(tmp_path: Path, monkeypat
 
     old = time.time() - 30 * 86400
     os.utime(image.folder, (old, old))
-    with module._locked(image._lock, shared=True):  # as while a root is open on it
+    with locked(image._lock, shared=True):  # as while a root is open on it
         RootImage.ensure("bookworm", tmp_path)
         assert len(made) == 2
     RootImage.ensure("bookworm", tmp_path)
