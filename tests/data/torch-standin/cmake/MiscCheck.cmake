@@ -1,0 +1,10 @@
+# Which instructions the compiler knows, and whether it shall use the builder's own.
+find_package(AVX)
+include(CheckCXXCompilerFlag)
+check_cxx_compiler_flag("-mavx512f -mavx512dq -mavx512vl" CAFFE2_COMPILER_SUPPORTS_AVX512_EXTENSIONS)
+if(USE_NATIVE_ARCH)
+  check_cxx_compiler_flag("-march=native" COMPILER_SUPPORTS_MARCH_NATIVE)
+  if(COMPILER_SUPPORTS_MARCH_NATIVE)
+    add_definitions("-march=native")
+  endif()
+endif()

@@ -1,0 +1,25 @@
+# Asks the compiler, never the CPU: <C|CXX>_<AVX|AVX2|AVX512>_FOUND and _FLAGS go into the cache unless they are there.
+include(CheckCSourceCompiles)
+include(CheckCXXSourceCompiles)
+
+function(ask_for unit flags expression)
+  set(program "#include <immintrin.h>\nint main(void) { return (int)(${expression}); }\n")
+  set(CMAKE_REQUIRED_FLAGS "${flags}")
+  check_c_source_compiles("${program}" C_HAS_${unit})
+  check_cxx_source_compiles("${program}" CXX_HAS_${unit})
+  foreach(language IN ITEMS C CXX)
+    if(${language}_HAS_${unit})
+      set(found TRUE)
+    else()
+      set(found FALSE)
+    endif()
+    # No FORCE: what somebody put there before stays.
+    set(${language}_${unit}_FOUND ${found} CACHE BOOL "${unit} in ${language}")
+    set(${language}_${unit}_FLAGS "${flags}" CACHE STRING "Flags of ${unit} in ${language}")
+    mark_as_advanced(${language}_${unit}_FOUND ${language}_${unit}_FLAGS)
+  endforeach()
+endfunction()
+
+ask_for(AVX "-mavx" "_mm256_movemask_ps(_mm256_setzero_ps())")
+ask_for(AVX2 "-mavx2 -mfma -mf16c" "_mm256_movemask_epi8(_mm256_setzero_si256())")
+ask_for(AVX512 "-mavx512f -mavx512dq -mavx512vl -mavx512bw -mfma" "_mm512_movepi8_mask(_mm512_setzero_si512())")

@@ -1,0 +1,1 @@
+"""What setup.py calls, and what CMake is called with."""

@@ -1,0 +1,5 @@
+"""What the kernels run on."""
+
+from torch.backends import cpu
+
+__all__ = ["cpu"]
