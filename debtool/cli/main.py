@@ -26,6 +26,7 @@ class _Commands(LazyGroup):
         "lint": ("lint", "Check packages with lintian, against Debian Policy."),
         "why": ("why", "Say why a package depends on another."),
         "audit": ("audit", "Look into binaries: CPU instructions, GPU code."),
+        "torch": ("torch", "Build PyTorch for a CPU without AVX."),
         "wheel": ("wheel", "Turn single wheels into packages."),
         "repo": ("repo", "The apt archive: make, fill, publish, check, serve."),
         "doctor": ("doctor", "Diagnose this machine."),

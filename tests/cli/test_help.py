@@ -34,7 +34,7 @@ def commands(
 
 COMMANDS = {" ".join(path): command for path, command in commands()}
 # What has a machine-readable report has --json; these have none, or pass their arguments on.
-WITHOUT_JSON = {"completion", "doctor", "repo serve"}
+WITHOUT_JSON = {"completion", "doctor", "repo serve", "torch watch"}
 
 
 def examples(command: click.Command) -> list[list[str]]:
