@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -222,6 +223,13 @@ def _compile(prepared: Prepared, made: BuildEnvironment) -> None:
 
 def _wheel(order: Order, prepared: Prepared, made: BuildEnvironment) -> Path:
     place = made.builder.workplace
+    # setup.py lengthens the licence for the wheel and puts it back afterwards, unless it is killed in between.
+    licence, kept = prepared.tree / "LICENSE", place.folder / "LICENSE"
+    if place.has("licence", prepared.digest):
+        shutil.copyfile(kept, licence)
+    else:
+        shutil.copyfile(licence, kept)
+        place.mark("licence", prepared.digest)
     dist = place.fresh("dist")
     command = [str(made.python), "setup.py", "bdist_wheel", "--dist-dir", str(dist)]
     made.compile(lambda _jobs: command, "read the log", cwd=prepared.tree)

@@ -73,19 +73,18 @@ double {name}(double x) {{
 _MIB_BEFORE = 25
 _THOUSANDS_PER_MIB = 1000 / 190
 
-# What Debian's patches (1020-dirtyhack, 2000-version) change of it.
-_DEBIAN: Mapping[str, Sequence[tuple[str, str]]] = {
-    "CMakeLists.txt": (
-        ('option(USE_KINETO "kineto" ON)', 'option(USE_KINETO "kineto" OFF)'),
-        ('option(USE_NNPACK "NNPACK" ON)', 'option(USE_NNPACK "NNPACK" OFF)'),
-    ),
-    "cmake/Dependencies.cmake": (
-        ('set(CMAKE_INSTALL_RPATH "$ORIGIN")', 'set(CMAKE_INSTALL_RPATH "")'),
-        ("set(CMAKE_INSTALL_RPATH_USE_LINK_PATH TRUE)", "set(CMAKE_INSTALL_RPATH_USE_LINK_PATH FALSE)"),
-    ),
-    "tools/setup_helpers/cmake.py": (('["--", "-j", jobs]', '["--", "-j", jobs, "-v"]'),),
-}
-# The lines that debtool's own patch for Debian's source is made for, and says again: it applies exactly or not at all.
+# The lines that debtool's own patches for Debian's source are made for: they apply exactly or not at all.
+_DEBIAN_OPTIONS = """\
+option(ONNX_ML "Enable traditional ONNX ML API." ON)
+option(HAVE_SOVERSION "Whether to add SOVERSION to the shared objects" ON)
+option(BUILD_LIBTORCH_CPU_WITH_DEBUG
+       "Nothing here" OFF)
+"""
+_DEBIAN_RUN_PATH = """\
+set(CMAKE_INSTALL_RPATH "")
+# Automatically add all linked folders that are NOT in the build directory to
+# the run path
+"""
 _DEBIAN_VERSION = """\
     pytorch_root = Path(__file__).absolute().parent.parent
     version = open(pytorch_root / "version.txt").read().strip()
@@ -94,6 +93,19 @@ _DEBIAN_VERSION = """\
 
 
 """
+# What Debian's patches (1020-dirtyhack, 2000-version) change of it.
+_DEBIAN: Mapping[str, Sequence[tuple[str, str]]] = {
+    "CMakeLists.txt": (
+        ('option(USE_KINETO "kineto" ON)', 'option(USE_KINETO "kineto" OFF)'),
+        ('option(USE_NNPACK "NNPACK" ON)', 'option(USE_NNPACK "NNPACK" OFF)'),
+        ('option(HAVE_SOVERSION "Names with versions" OFF)\n', _DEBIAN_OPTIONS),
+    ),
+    "cmake/Dependencies.cmake": (
+        ('set(CMAKE_INSTALL_RPATH "${_rpath_portable_origin}")\n', _DEBIAN_RUN_PATH),
+        ("set(CMAKE_INSTALL_RPATH_USE_LINK_PATH TRUE)", "set(CMAKE_INSTALL_RPATH_USE_LINK_PATH FALSE)"),
+    ),
+    "tools/setup_helpers/cmake.py": (('["--", "-j", jobs]', '["--", "-j", jobs, "-v"]'),),
+}
 _DEBIAN_CONTROL = """\
 Source: pytorch
 Maintainer: Ada <ada@example.org>

@@ -329,7 +329,7 @@ def test_the_build_tells_its_steps_and_costs_little(python: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_debians_flavour_prints_commands_and_has_no_run_path(python: Path, tmp_path: Path) -> None:
+def test_debians_flavour_prints_commands_and_has_a_run_path_by_our_patch(python: Path, tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "pytorch", units=1, debian=True)
     generic = {"BLAS": "Generic", "GENERIC_BLAS_LIBRARIES": "blas"}
     assert "has none of" in refused(tree, python, "build", "--cmake-only", **SAFE, **generic)
@@ -344,6 +344,12 @@ def test_debians_flavour_prints_commands_and_has_no_run_path(python: Path, tmp_p
     assert {name for name, folders in found.items() if not folders} == found.keys() - {"_C"}
     assert run(site, python, ADD) == 1
     assert run(site, python, ADD, LD_LIBRARY_PATH=str(site / "torch" / "lib")) == 0
+    apply_series(read_series(PATCHES), tree)
+    shutil.rmtree(tree / "dist")
+    setup(tree, python, "bdist_wheel", **SAFE, **generic, USE_SYSTEM_LIBS="1")
+    mended = tmp_path / "mended"
+    assert all(run_paths(only_wheel(tree), mended).values())
+    assert run(mended, python, ADD) == 0
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 # Python, run paths, GPUs, BLAS and what third_party brings.
 find_package(Python REQUIRED COMPONENTS Interpreter Development.Module)
+set(_rpath_portable_origin $ORIGIN)
 set(CMAKE_BUILD_WITH_INSTALL_RPATH FALSE)
-set(CMAKE_INSTALL_RPATH "$ORIGIN")
+set(CMAKE_INSTALL_RPATH "${_rpath_portable_origin}")
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH TRUE)
 set(Caffe2_DEPENDENCY_OBJECTS "")
 
