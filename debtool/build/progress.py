@@ -17,6 +17,8 @@ Status: TypeAlias = Literal["waiting", "running", "done", "failed", "interrupted
 """``waiting``: nothing has begun; ``dead``: it neither runs nor has it said how it ended."""
 
 _NOTES = 20
+_PREPARING = ("Re-running CMake", "Generating ")
+"""What ninja does before it reads its own file again, and until then counts alone."""
 _RECENT = 600.0
 """Seconds of samples that are kept: what judges the moment looks no further back."""
 
@@ -128,7 +130,9 @@ class Progress:
             case Limit(jobs=jobs):
                 self.limit = jobs
             case Note() as note:
-                self.notes.append((now, note))
+                # Each run says again what it found of the machine.
+                others = [(then, other) for then, other in self.notes if other != note]
+                self.notes = deque([*others, (now, note)], maxlen=_NOTES)
             case End() as end if self.runs:
                 self._close(now)
                 self.runs[-1].end = end
@@ -200,8 +204,9 @@ class Progress:
         if not self.stages:
             return
         steps = self._steps.setdefault(self.stages[-1].name, Steps())
-        steps.whole = max(steps.whole, edge.total)
-        steps.left = max(0, edge.total - edge.done)
+        if not (edge.total < steps.whole and edge.what.startswith(_PREPARING)):
+            steps.whole = max(steps.whole, edge.total)
+            steps.left = max(0, edge.total - edge.done)
         steps.finished.append(Finished(now, self.worked(now), output_of(edge.what)))
         self.active = now
 

@@ -24,6 +24,7 @@ from debtool.elf.needs import elf_files
 from debtool.model.errors import FindingsError, Issue
 from debtool.model.text import amount
 from debtool.torch.build import phase
+from debtool.torch.origin import DebianOrigin, GitOrigin
 from debtool.torch.settings import Level
 from debtool.wheel.source import open_wheel
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from debtool.build.builder import Builder
     from debtool.build.results import Kept
     from debtool.torch.build import Compiled, Order
+    from debtool.torch.source import Prepared
 
 BUILD_TYPE = "https://cheesegrater.invalid/debtool/torch-build/v1"
 """Says what the parameters of a statement mean: docs/torch.md."""
@@ -174,7 +176,7 @@ def _statement(order: Order, compiled: Compiled, builder: Builder, files: Mappin
     packages = ["libc6-dev", "linux-libc-dev"] if choice.rocm is None else ["libc6-dev", "rocm-core*", "hip-dev*"]
     tools = toolchain([*_PROGRAMS, str(order.interpreter)], packages, path=order.wanted.path)
     dependencies: list[Mapping[str, Any]] = [
-        {"name": "source", "uri": _source_uri(compiled), "digest": _source_digest(prepared.digest)},
+        _source(order, prepared),
         *tools.dependencies,
         *({"name": name, "uri": f"pkg:pypi/{name}@{quote(version)}"} for name, _, version in _environment(compiled)),
     ]
@@ -204,14 +206,16 @@ def _environment(compiled: Compiled) -> list[tuple[str, str, str]]:
     return [line.partition("==") for line in compiled.environment.installed()]
 
 
-def _source_uri(compiled: Compiled) -> str:
-    commit = compiled.prepared.commit
-    return f"git+https://github.com/pytorch/pytorch@{commit}" if commit else "https://pytorch.org/"
-
-
-def _source_digest(digest: str) -> dict[str, str]:
-    kind, _, value = digest.partition("+")[0].partition(":")
-    return {"gitCommit" if kind == "git" else "sha256": value}
+def _source(order: Order, prepared: Prepared) -> dict[str, Any]:
+    """Return the source as a ResourceDescriptor; a folder of the user's has no address."""
+    kind, _, value = prepared.digest.partition("+")[0].partition(":")
+    found: dict[str, Any] = {"name": "source", "digest": {"gitCommit" if kind == "git" else "sha256": value}}
+    match order.source.origin:
+        case GitOrigin(repository=repository):
+            found["uri"] = f"git+{repository}@{prepared.commit}"
+        case DebianOrigin(suite=suite, package=package):
+            found["uri"] = f"pkg:deb/debian/{package}?arch=source&distro={suite}"
+    return found
 
 
 def _as_json(value: Any) -> bytes:

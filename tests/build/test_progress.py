@@ -169,3 +169,23 @@ def test_whatever_a_journal_says_the_figures_are_possible(told: list[tuple[float
     assert progress.worked(now) >= 0
     assert progress.elapsed(now) >= 0
     assert progress.status("boot", lambda _: True) in get_args(Status)
+
+
+def test_what_ninja_counts_before_it_reads_its_file_again_is_not_how_far_the_build_is() -> None:
+    progress = Progress()
+    begin = Begin("torch", 1, "boot", 2, 2**34, 2)
+    compiling = Phase("compile", 5, 9)
+    first: list[Event] = [begin, compiling, Edge(500, 1401, "Building CXX object a.o")]
+    again: list[Event] = [begin, compiling, Edge(1, 4, "Generating ATen headers"), Edge(2, 4, "Re-running CMake...")]
+    for time, event in enumerate(first + again):
+        progress.take(Entry(time, event))
+    assert (progress.steps.done, progress.steps.whole) == (500, 1401)
+    progress.take(Entry(9, Edge(1, 900, "Building CXX object b.o")))
+    assert (progress.steps.done, progress.steps.whole) == (502, 1401)
+
+
+def test_a_note_that_every_run_repeats_is_told_once() -> None:
+    progress = Progress()
+    for time, text in enumerate(["swap: none", "source: verified", "swap: none"]):
+        progress.take(Entry(time, Note(text)))
+    assert [(time, note.text) for time, note in progress.notes] == [(1, "source: verified"), (2, "swap: none")]
