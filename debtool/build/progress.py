@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from debtool.build.journal import Begin, Edge, End, Entry, Limit, Note, Phase, Sample
 from debtool.build.ninja import output_of
+from debtool.deb.workers import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,14 +218,3 @@ class Progress:
         if stage.name in self._steps:
             self._steps[stage.name].before = self.worked(now)
         stage.ended = now
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether there is a process ``pid`` on this machine, whoever owns it (kill(2) with signal 0)."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -25,3 +25,14 @@ def _end_with_parent() -> None:
     if parent is not None:
         connection.wait([parent.sentinel])
         os._exit(1)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether there is a process ``pid`` on this machine, whoever owns it (kill(2) with signal 0)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

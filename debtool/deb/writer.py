@@ -21,6 +21,7 @@ from debtool.deb import ar
 from debtool.deb.compression import SUFFIX, Compression, open_compressor
 from debtool.deb.control import render_stanza
 from debtool.deb.data_tar import DataTar, HashLane, TarStream
+from debtool.deb.workers import is_alive
 from debtool.model.errors import InputError, Issue, OutsideError
 
 if TYPE_CHECKING:
@@ -209,19 +210,9 @@ def clear_leftovers(destination: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(destination.name)}\.(\d+)\.tmp")
     for path in destination.parent.iterdir():
         found = pattern.fullmatch(path.name)
-        if found and not _is_running(int(found[1])):
+        if found and (int(found[1]) == os.getpid() or not is_alive(int(found[1]))):
             with suppress(FileNotFoundError):
                 path.unlink()
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid != os.getpid()
 
 
 @contextmanager

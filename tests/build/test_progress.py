@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from debtool.build.journal import Begin, Edge, End, Entry, Event, Limit, Note, Phase, Sample
-from debtool.build.progress import Progress, Status, is_alive
+from debtool.build.progress import Progress, Status
+from debtool.deb.workers import is_alive
 from tests.support.recording import STEPS, rocm_recording
 
 BEGIN = Begin("torch 2.7.1 for noble", 77, "boot", 8, 32 * 10**9, 8)
