@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from debtool.build.drive import drive
-from debtool.build.journal import Begin, End, Limit, Note
+from debtool.build.drive import DISK_FULL, drive
+from debtool.build.journal import Begin, End, Limit, Note, Reader
 from debtool.build.machine import read_machine
 from debtool.build.ninja import Failure, failures, why
 from debtool.build.root import describe_status
-from debtool.build.stopping import StoppedError
+from debtool.build.stopping import StoppedError, raising
 from debtool.model.errors import DebtoolError, Issue, OutsideError
 from debtool.model.text import amount
 
@@ -86,7 +86,7 @@ class Builder:
             found = _failures(outcome)
             causes = {why(failure) for failure in found}
             if "disk-full" in causes:
-                raise self._full()
+                raise self.full()
             if "memory" in causes or ("killed" in causes and outcome.killed_for_memory):
                 if jobs == 1:
                     raise self._too_little_memory(found)
@@ -114,9 +114,9 @@ class Builder:
             watch=self.watch,
         )
         if outcome.stopped == "signal":
-            raise StoppedError(Issue("the build was asked to stop", file=place.log, fix=GO_ON))
+            raise self.stopped()
         if outcome.stopped == "disk-full":
-            raise self._full()
+            raise self.full()
         return outcome
 
     def _error(self, command: Sequence[str], outcome: Outcome, fix: str) -> OutsideError:
@@ -124,7 +124,12 @@ class Builder:
         problem = f"{command[0]} {describe_status(outcome.status)}: {said}"
         return OutsideError(Issue(problem, file=self.workplace.log, fix=fix))
 
-    def _full(self) -> OutOfRoomError:
+    def stopped(self) -> StoppedError:
+        """Return the error of a build that somebody asked to stop."""
+        return StoppedError(Issue("the build was asked to stop", file=self.workplace.log, fix=GO_ON))
+
+    def full(self) -> OutOfRoomError:
+        """Return the error of a full disk."""
         fix = f"make room there, then {GO_ON}"
         return OutOfRoomError(Issue("the disk is full", file=self.workplace.folder, fix=fix))
 
@@ -142,17 +147,39 @@ def recorded(builder: Builder, title: str, command: str = "") -> Iterator[None]:
     begin = Begin(title, os.getpid(), machine.boot, machine.cpus, machine.memory, builder.jobs, command=command)
     journal.write(begin)
     try:
-        yield
+        with raising(builder.stopped):
+            yield
     except (StoppedError, KeyboardInterrupt):
         journal.write(End("interrupted", GO_ON))
         raise
     except DebtoolError as error:
         journal.write(End("failed", str(error)))
         raise
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            journal.write(End("failed", repr(error)))
+            raise
+        full = builder.full()
+        journal.write(End("failed", str(full)))
+        raise full from error
     except BaseException as error:
         journal.write(End("failed", repr(error)))
         raise
     journal.write(End("done", title))
+
+
+def lowered_jobs(journal: Path, memory: int) -> int | None:
+    """Return how many jobs earlier runs with so many bytes of ``memory`` came down to; None if there was no need."""
+    if not journal.is_file():
+        return None
+    lowered = None
+    for entry in Reader(journal).new():
+        match entry.event:
+            case Begin(memory=then) if then != memory:
+                lowered = None
+            case Limit(jobs=jobs):
+                lowered = jobs
+    return lowered
 
 
 def _failures(outcome: Outcome) -> list[Failure]:

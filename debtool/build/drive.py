@@ -39,6 +39,9 @@ MARKER = "DEBTOOL_BUILD"
 """The variable by which whatever a build started is known, even when it has lost its parents; its value is the build's
 folder."""
 
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system calls a full disk: of everybody, or of this user."""
+
 _KEEPER = Path(__file__).with_name("keeper.py")
 _LOOK = 1.0
 """Seconds between two looks at the machine and the processes."""
@@ -195,7 +198,9 @@ class _Run:
                     self._kept.cut()
         status = self._kept.end()
         killed = max(0, oom_kills() - self._kills_before) + self._ended_for_memory
-        return Outcome(status, self._stopped, killed, tuple(self._lines))
+        # Somebody who asks when the command has just ended is heard as well.
+        stopped = self._stopped or (None if stopper.signal is None else "signal")
+        return Outcome(status, stopped, killed, tuple(self._lines))
 
     def _read(self, descriptor: int) -> bool:
         """Take what was printed; False at its end."""
@@ -211,7 +216,7 @@ class _Run:
         try:
             self._output.write(data + b"\n")
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno not in DISK_FULL:
                 raise
             self._stop("disk-full")
         line = data.decode("utf-8", "replace").rstrip()

@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from debtool.build.machine import read_machine
 from debtool.build.workplace import digest_of
 from debtool.model.errors import Issue, OutsideError
 from debtool.wheel.lock import file_identity
@@ -90,6 +91,7 @@ class BuildEnvironment:
             command += ["--find-links", str(offered), "--constraint", str(self.work / "pins.txt"), *wanted]
             # The user's own variables: pip's configuration, proxies and certificates count here, and only here.
             self.builder.run(command, "check the network and pip's settings (`pip config list`)", cwd=self.work)
+        os.sync()  # the stamp must not be on the disk before what it stands for
         place.mark("environment", digest)
 
     def wheel(self, source: Path, settings: Mapping[str, str]) -> None:
@@ -170,9 +172,9 @@ class BuildEnvironment:
 
 
 def usual_jobs() -> int:
-    """Return how many compilers may run at once: one a core, two gigabytes each."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(os.cpu_count() or 1, memory // _BYTES_PER_JOB))
+    """Return how many compilers may run at once: one a processor, two gigabytes each."""
+    machine = read_machine()
+    return max(1, min(machine.cpus, machine.memory // _BYTES_PER_JOB))
 
 
 def require_compiler(interpreter: Path) -> None:

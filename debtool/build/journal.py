@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
@@ -226,7 +227,8 @@ class Journal:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            os.write(self._descriptor, b"\n")  # ends what a killed run left torn
+            with suppress(OSError):  # as in `write`
+                os.write(self._descriptor, b"\n")  # ends what a killed run left torn
 
     def __enter__(self) -> Self:
         return self

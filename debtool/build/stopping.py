@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from debtool.model.errors import DebtoolError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
     from typing import Self
 
@@ -20,6 +22,32 @@ class StoppedError(DebtoolError):
     """Somebody asked the build to stop; what was done is kept (exit code 130, as shells say of Ctrl-C)."""
 
     exit_code = 130
+
+
+@contextmanager
+def raising(error: Callable[[], StoppedError]) -> Iterator[None]:
+    """Raise ``error()`` wherever this process is when a signal asks it to stop, as Python does for Ctrl-C alone.
+
+    That is for code of our own; a `Stopper` within takes the signals itself, for as long as it lasts. A second signal
+    does what it would have done without this. In another thread than the main one nothing changes.
+    """
+    before: dict[int, signal.Handlers] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        before.clear()
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 -- a signal handler's signature
+        restore()
+        raise error()
+
+    if threading.current_thread() is threading.main_thread():
+        before |= {number: signal.signal(number, stop) for number in _SIGNALS}  # type: ignore[misc]  # as in Stopper
+    try:
+        yield
+    finally:
+        restore()
 
 
 class Stopper:

@@ -46,8 +46,9 @@ if TYPE_CHECKING:
 # Part of every key: raised when this module changes what comes out of the same inputs.
 _RECIPE = 1
 _LEGACY_REQUIRES = ("setuptools", "wheel")
-# Build backends that have the setting ``build-dir``; others compile below the source anyway.
-_WITH_BUILD_DIR = ("mesonpy", "scikit_build_core")
+# What build backends call the folder that they compile in; others compile below the source anyway. meson-python
+# 0.15 knows no other word, and 0.22, which has ``build-dir``, takes it still.
+_BUILD_DIR = {"mesonpy": "builddir", "scikit_build_core": "build-dir"}
 _BUILD = ".debtool-build"
 
 
@@ -140,6 +141,7 @@ def build_companion(
     cache: Path,
     watch: Watch | None = None,
     journal: Journal | None = None,
+    jobs: int | None = None,
 ) -> BuiltWheel:
     """Build a companion from its source against the wheel in ``wheels`` that it names.
 
@@ -151,6 +153,7 @@ def build_companion(
         cache: Where sources and results are kept.
         watch: Told of each line of output.
         journal: The journal of the build that this is a part of; by default it has its own.
+        jobs: How many compilers run at once; by default what processors and memory allow.
 
     Raises:
         InputError: The source or the result is not what the stack says.
@@ -171,7 +174,7 @@ def build_companion(
         variables=tuple(sorted(artefact.environment.items())),
         check=artefact.check,
     )
-    return _build(inputs, source, target, against, wheels, cache, watch, journal)
+    return _build(inputs, source, target, against, wheels, cache, watch, journal, jobs)
 
 
 def _build(
@@ -183,6 +186,7 @@ def _build(
     cache: Path,
     watch: Watch | None,
     journal: Journal | None = None,
+    jobs: int | None = None,
 ) -> BuiltWheel:
     kept = cache / "built" / inputs.key
     if (kept / "record.json").is_file():
@@ -198,7 +202,7 @@ def _build(
             return _kept(kept, inputs, reused=True)
         begun = time.monotonic()
         with Journal(place.journal) as own:
-            builder = Builder(place, journal or own, usual_jobs(), watch)
+            builder = Builder(place, journal or own, jobs or usual_jobs(), watch)
             environment = BuildEnvironment(builder, dict(inputs.variables))
             title = f"{inputs.name} {inputs.version} for {target.name}"
             try:
@@ -259,12 +263,13 @@ def _compiled(
 def _kept_build(top: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """Return the setting by which the source's build backend compiles in a folder that a later run finds again.
 
-    Nothing where the user's ``settings`` name one by meson-python's older word.
+    Nothing where the user's ``settings`` name one, by whichever word.
     """
     backend = _build_system(top).get("build-backend", "")
-    if backend.partition(".")[0] not in _WITH_BUILD_DIR or "builddir" in settings:
+    word = _BUILD_DIR.get(backend.partition(".")[0])
+    if word is None or not settings.keys().isdisjoint(_BUILD_DIR.values()):
         return {}
-    return {"build-dir": str(top / _BUILD)}
+    return {word: str(top / _BUILD)}
 
 
 def _kept(folder: Path, inputs: _Inputs, *, reused: bool) -> BuiltWheel:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from debtool.build.builder import GO_ON
+from debtool.build.checks import refuse
 from debtool.build.cmake import read_cache, summary_values, unused_variables
 from debtool.build.compile_commands import WESTMERE, beyond, read_commands
 from debtool.build.environment import BuildEnvironment
 from debtool.build.journal import Note, Phase, Reader
+from debtool.build.machine import read_machine
 from debtool.build.ninja import read_log, remove_torn
 from debtool.build.pace import HISTORY, durations_of, keep_history
 from debtool.build.progress import Progress
+from debtool.build.reboot import remove_unsure
 from debtool.build.wheels import only_wheel
 from debtool.build.workplace import digest_of
 from debtool.deb.files import replace_file
-from debtool.model.errors import InputError, Issue, OutsideError
+from debtool.model.errors import InputError, Issue
 from debtool.model.text import amount
 from debtool.torch.launchers import launcher_variables
-from debtool.torch.preflight import fix_command, preflight, refuse
 from debtool.torch.settings import Level, before_file, environment, held
 from debtool.torch.source import prepare
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from debtool.audit.baselines import Baseline
     from debtool.build.builder import Builder
+    from debtool.build.checks import Check
     from debtool.build.compile_commands import Unit
     from debtool.model.target import Target
     from debtool.torch.preflight import Wanted
@@ -59,7 +63,9 @@ class Order:
         baseline: The CPU that the result is audited for.
         cache: debtool's cache.
         own: The user's environment, for the settings of compiler caches.
+        emulate: Whether the result is run on the emulated CPU.
         companions: What is compiled against the result in the same run, by name.
+        asked: What the user asked for, by the options' names, for the statement of where the result is from.
     """
 
     target: Target
@@ -71,12 +77,14 @@ class Order:
     baseline: Baseline
     cache: Path
     own: Mapping[str, str]
+    emulate: bool = True
     companions: tuple[str, ...] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[str, ...]:
         """The steps of the whole run."""
-        return (*STEPS, *self.companions)
+        return (*(step for step in STEPS if step != "run" or self.emulate), *self.companions)
 
     @property
     def title(self) -> str:
@@ -111,14 +119,23 @@ class Compiled:
         return self.prepared.tree / "build"
 
 
-def compile_torch(order: Order, builder: Builder) -> Compiled:
-    """Build the wheel of ``order`` in the builder's folder: from the machine's fitness to the file.
+def compile_torch(order: Order, builder: Builder, checks: Sequence[Check]) -> Compiled:
+    """Build the wheel of ``order`` in the builder's folder.
+
+    Args:
+        order: What is built.
+        builder: Runs the commands.
+        checks: What preflight found of the machine; its warnings are put on record.
 
     Raises:
         DebtoolError: Something is missing, a setting did not take, or it cannot be compiled; all is kept for the next
             run.
     """
-    _look(order, builder)
+    phase(order, builder, "preflight")
+    for one in checks:
+        if one.verdict == "warning":
+            builder.journal.write(Note(f"{one.name}: {one.found}; {one.why}", level="warning"))
+    refuse(checks)
     phase(order, builder, "source")
     prepared = prepare(
         order.source,
@@ -132,6 +149,7 @@ def compile_torch(order: Order, builder: Builder) -> Compiled:
     made = BuildEnvironment(builder, _variables(order, prepared, builder), optimise=False)
     made.create(order.interpreter, BUILD_REQUIRES, ())
     phase(order, builder, "configure")
+    _distrust(prepared, builder)
     _configure(order, prepared, made)
     phase(order, builder, "compile")
     _compile(prepared, made)
@@ -144,26 +162,26 @@ def phase(order: Order, builder: Builder, name: str) -> None:
     builder.journal.write(Phase(name, order.steps.index(name) + 1, len(order.steps)))
 
 
-def _look(order: Order, builder: Builder) -> None:
-    phase(order, builder, "preflight")
-    checks = preflight(order.wanted)
-    for one in checks:
-        if one.verdict == "warning":
-            builder.journal.write(Note(f"{one.name}: {one.found}; {one.why}", level="warning"))
-    try:
-        refuse(checks)
-    except OutsideError as error:
-        command = fix_command(one for one in checks if one.verdict == "missing")
-        builder.journal.write(Note(f"to mend it: {command}", level="warning"))
-        raise error from None
-
-
 def _variables(order: Order, prepared: Prepared, builder: Builder) -> dict[str, str]:
     folder = builder.workplace.folder
     launching = launcher_variables(order.wanted.launcher, order.cache.resolve(), folder, order.own)
     chosen = environment(order.chosen, jobs=builder.jobs, folder=folder, source=prepared.tree)
     chosen.pop("MAX_JOBS", None)  # changes with the memory that there is, from attempt to attempt
     return {"PATH": order.wanted.path, **chosen, **launching}
+
+
+def _distrust(prepared: Prepared, builder: Builder) -> None:
+    """Have made again what may not have come to the disk before the machine went down."""
+    # What is installed has its source's times, so CMake would not install it again. In torch/lib are sources, too.
+    torch = prepared.tree / "torch"
+    installed = [
+        *(torch / name for name in ("bin", "include", "share")),
+        *torch.glob("lib/*.so*"),
+        *torch.glob("lib/*.a"),
+    ]
+    if removed := remove_unsure(builder.workplace, read_machine().boot, [prepared.tree / "build", *installed]):
+        told = f"the machine went down: {amount(len(removed), 'file')} of its last minute are made again"
+        builder.journal.write(Note(told, level="warning"))
 
 
 def _configure(order: Order, prepared: Prepared, made: BuildEnvironment) -> None:
@@ -182,6 +200,7 @@ def _configure(order: Order, prepared: Prepared, made: BuildEnvironment) -> None
         with place.log.open("rb") as stream:
             stream.seek(begin)
             replace_file(log, stream.read())
+        os.sync()  # the stamp must not be on the disk before what it stands for
         place.mark("configure", digest)
     said = log.read_text(encoding="utf-8", errors="replace")
     cache = read_cache(build / "CMakeCache.txt")

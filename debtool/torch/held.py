@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from debtool.torch.settings import Chosen
     from debtool.torch.table import Expect
 
-_AFRESH = "remove the build folder and configure again: CMake keeps its first answers in CMakeCache.txt"
+# A build is configured afresh whenever its settings change, so an old CMakeCache.txt is not the reason.
+_SET_INSIDE = (
+    "the source sets it itself: find where (CMakeLists.txt, cmake/), and change it with --patches DIR, "
+    "or ask for what it sets with --set NAME=VALUE"
+)
 _DROP = "leave it out: debtool torch settings --source DIR shows what the tree reads"
 _MISSING = "see what the configure log says of it: something that it needs was not found"
 _WORDS = frozenset({"0", "1", "ON", "OFF", "TRUE", "FALSE", "YES", "NO", "Y", "N"})
@@ -54,12 +58,12 @@ def _cached(one: Chosen, expect: Expect, cache: Mapping[str, CacheEntry]) -> Ite
     name = expect.cache or one.name
     entry = cache.get(name)
     if entry is None:
-        yield f"CMake's cache has no {name}", _AFRESH if one.goes == "cache" else _DROP
+        yield f"CMake's cache has no {name}", _SET_INSIDE if one.goes == "cache" else _DROP
     elif entry.type == "UNINITIALIZED" and one.may_be_unused is None and not one.name.startswith("CMAKE_"):
         # What CMake itself reads is not declared by anybody.
         yield "no file of PyTorch declares it: it was passed, and changes nothing", _DROP
     elif not _agrees(expect, entry.value):
-        yield f"CMake's cache has {entry.value or 'nothing'}", _AFRESH
+        yield f"CMake's cache has {entry.value or 'nothing'}", _SET_INSIDE
     elif entry.type == "INTERNAL" and expect.value is not None and _is_on(expect.value):
         # cmake_dependent_option keeps what was passed as INTERNAL where its conditions do not hold.
         yield "PyTorch hides it, because what it depends on is off", _MISSING

@@ -82,14 +82,14 @@ def launcher_variables(name: LauncherName, cache: Path, folder: Path, own: Mappi
 
     >>> from pathlib import Path
     >>> launcher_variables("none", Path("/c"), Path("/b"), {})
-    {}
+    {'USE_CCACHE': '0'}
     >>> launcher_variables("distcc", Path("/c"), Path("/b"), {"DISTCC_HOSTS": "a b", "EDITOR": "vi"})["DISTCC_HOSTS"]
     'a b'
     """
     launcher = LAUNCHERS[name]
     taken = {key: value for key, value in own.items() if launcher.passed and key.startswith(launcher.passed)}
     if name == "none":
-        return {}
+        return {"USE_CCACHE": "0"}  # or PyTorch looks for a ccache itself (2.6 CMakeLists.txt:396)
     front = "sccache" if name == "sccache" else "ccache"
     variables = {f"CMAKE_{language}_COMPILER_LAUNCHER": front for language in ("C", "CXX")}
     if front == "sccache":

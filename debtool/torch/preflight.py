@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from debtool.build.checks import Check, fix_command, refuse
 from debtool.build.machine import Machine, read_machine
 from debtool.model.errors import InputError, Issue
+from debtool.torch.companions import check_companions
 from debtool.torch.libraries import check_libraries
 from debtool.torch.python import check_python
 from debtool.torch.rocm_checks import check_rocm
@@ -56,7 +57,7 @@ def preflight(
     ]
     if not wanted.cpu_only:
         checks += check_rocm(wanted, root)
-    return checks
+    return [*checks, *check_companions(wanted)]
 
 
 def require_known(version: Version, known: Sequence[Version]) -> None:

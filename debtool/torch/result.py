@@ -9,19 +9,22 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from debtool.audit.emulate import find_emulator
 from debtool.audit.findings import SAFE, Kind
 from debtool.audit.gate_run import Limits, run_wheels
 from debtool.audit.rules import load_rules
 from debtool.audit.static import audit_paths
 from debtool.audit.summary import document, title
+from debtool.build.checks import check
 from debtool.build.journal import End, Entry, Note, Reader, encode
 from debtool.build.provenance import byproduct, statement, to_bytes
 from debtool.build.results import keep
+from debtool.build.sampling import Sampling
 from debtool.build.summary import write_summary
 from debtool.build.toolchain import packages_in, toolchain
 from debtool.deb.files import replace_file, sha256_of
 from debtool.elf.needs import elf_files
-from debtool.model.errors import FindingsError, Issue
+from debtool.model.errors import DebtoolError, FindingsError, Issue, OutsideError
 from debtool.model.text import amount
 from debtool.torch.build import phase
 from debtool.torch.origin import DebianOrigin, GitOrigin
@@ -32,9 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from debtool.audit.baselines import Baseline
     from debtool.audit.findings import Finding, PackageAudit
     from debtool.audit.gate import Verdict
     from debtool.build.builder import Builder
+    from debtool.build.checks import Check
+    from debtool.build.environment import BuildEnvironment
     from debtool.build.results import Kept
     from debtool.torch.build import Compiled, Order
     from debtool.torch.source import Prepared
@@ -46,7 +52,20 @@ _PROGRAMS = ("cc", "c++", "ld", "ar", "cmake", "ninja", "ccache", "sccache", "hi
 _SHOWN = 5
 
 
-def finish(order: Order, compiled: Compiled, builder: Builder, *, emulate: bool) -> Kept:
+def check_emulator(baseline: Baseline) -> Check:
+    """Check the emulator, which is needed when everything is compiled, and so is looked for before."""
+    why = f"the result is run on an emulated {baseline.title}; --no-run does without"
+    wants = "qemu-x86_64"
+    try:
+        found = find_emulator(baseline)
+    except DebtoolError as error:
+        [issue] = error.issues
+        packages = ["qemu-user"] if isinstance(error, OutsideError) else []
+        return check("emulator", "missing", issue.problem, wants, why, packages=packages, fix=issue.fix)
+    return check("emulator", "ok", f"{found.program}, {found.version.partition(' ')[2]}", wants, why)
+
+
+def finish(order: Order, compiled: Compiled, builder: Builder) -> Kept:
     """Audit the wheel, run it on the emulated CPU, and keep it where the stack looks for it.
 
     Raises:
@@ -56,13 +75,22 @@ def finish(order: Order, compiled: Compiled, builder: Builder, *, emulate: bool)
     """
     phase(order, builder, "audit")
     audit = audit_wheel(compiled.wheel, order, builder)
-    phase(order, builder, "run")
+    _look_at_run_paths(compiled.wheel, order, builder)
     verdict = None
-    if emulate:
-        needs = compiled.environment.download(compiled.wheel, ["numpy"])
-        verdict = run_wheel(compiled.wheel, order, builder, needs)
+    if order.emulate:
+        phase(order, builder, "run")
+        verdict = run_wheel(compiled.wheel, order, builder, needs_of(compiled.environment, compiled.wheel))
     phase(order, builder, "keep")
     return _kept(order, compiled, builder, audit, verdict)
+
+
+def needs_of(environment: BuildEnvironment, wheel: Path, *with_it: Path) -> list[Path]:
+    """Return the wheels that ``wheel`` requires, by its own metadata, for running it.
+
+    ``with_it`` are taken where they are required, and are among them: a torch that was just built is on no index. NumPy
+    is always among them: torch declares it nowhere, and uses it where it is there.
+    """
+    return environment.download(wheel, [*map(str, with_it), "numpy"])
 
 
 def run_paths(wheel: Path) -> dict[str, list[str]]:
@@ -72,9 +100,20 @@ def run_paths(wheel: Path) -> dict[str, list[str]]:
     return {path: [*(one.runpath or one.rpath)] for path, one in sorted(found.items()) if one.runpath or one.rpath}
 
 
+def _look_at_run_paths(wheel: Path, order: Order, builder: Builder) -> None:
+    """Say which files look for libraries in folders of this machine alone."""
+    rocm = {str(order.wanted.rocm_path), str(order.wanted.rocm_path.resolve())}
+    for path, folders in run_paths(wheel).items():
+        strange = [one for one in folders if not one.startswith("$ORIGIN") and not any(map(one.startswith, rocm))]
+        if strange:
+            told = f"{path} looks for libraries in {', '.join(strange)}, which other machines may not have"
+            builder.journal.write(Note(told, level="warning"))
+
+
 def audit_wheel(wheel: Path, order: Order, builder: Builder) -> PackageAudit:
     """Return the static audit of a wheel; raise ``FindingsError`` if it is less than ``order`` promises."""
-    [audit] = audit_paths([wheel], order.baseline, load_rules(), cache=order.cache, jobs=builder.jobs)
+    with Sampling(builder.journal, builder.workplace.folder):
+        [audit] = audit_paths([wheel], order.baseline, load_rules(), cache=order.cache, jobs=builder.jobs)
     free = order.choice.level is Level.FREE
     found = [finding for file in audit.files for finding in file.findings if finding.kind is not Kind.DATA]
     asking = [finding for finding in found if finding.kind in SAFE and _only_asks(finding)]
@@ -101,14 +140,15 @@ def _only_asks(finding: Finding) -> bool:
 
 def run_wheel(wheel: Path, order: Order, builder: Builder, offered: Sequence[Path]) -> Verdict:
     """Return what running a wheel on the emulated CPU showed; raise ``FindingsError`` if anything failed."""
-    [verdict] = run_wheels(
-        [wheel],
-        order.baseline,
-        offered=offered,
-        python=order.target.python,
-        cache=order.cache,
-        limits=Limits(jobs=builder.jobs),
-    )
+    with Sampling(builder.journal, builder.workplace.folder):
+        [verdict] = run_wheels(
+            [wheel],
+            order.baseline,
+            offered=offered,
+            python=order.target.python,
+            cache=order.cache,
+            limits=Limits(jobs=builder.jobs),
+        )
     said = f"{amount(verdict.modules, 'module')} and {amount(len(verdict.results), 'probe')}"
     builder.journal.write(Note(f"{wheel.name} run on {verdict.emulator} -cpu {verdict.cpu}: {said}"))
     if verdict.failed:
@@ -162,7 +202,12 @@ def _record(order: Order, compiled: Compiled, audit: PackageAudit, verdict: Verd
         },
         "settings": {one.name: one.value for one in order.chosen},
         "run_paths": run_paths(compiled.wheel),
-        "audit": {"baseline": audit.baseline, "static": audit.level.value, "emulated": _word(verdict)},
+        "audit": {
+            "baseline": audit.baseline,
+            "held": choice.level.value,
+            "static": audit.level.value,
+            "emulated": _word(verdict),
+        },
     }
 
 
@@ -186,13 +231,7 @@ def _statement(order: Order, compiled: Compiled, builder: Builder, files: Mappin
     return statement(
         {compiled.wheel.name: sha256_of(compiled.wheel)},
         build_type=BUILD_TYPE,
-        external={
-            "version": str(choice.version),
-            "target": order.target.name,
-            "level": choice.level.value,
-            "gpu": [*choice.gpu],
-            "settings": {one.name: one.value for one in order.chosen if one.by_user},
-        },
+        external=dict(order.asked),
         internal={"chosen": {one.name: one.value for one in order.chosen}, "steps": [*prepared.steps]},
         dependencies=dependencies,
         invocation=f"{order.folder.name}/{entries[0].time:.0f}" if entries else order.folder.name,

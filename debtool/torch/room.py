@@ -99,7 +99,7 @@ def check_cpu(wanted: Wanted, architecture: str, root: Path) -> Iterator[Check]:
         why = "-march=native is right only where the machine that builds is the one that runs the result"
         if beyond := sorted(_flags(cpuinfo) & (_LEVELS["x86-64-v3"] | _LEVELS["x86-64-v4"])):
             there = f"{found}, which has {' '.join(beyond)}"
-            fix = "leave -march as it is (--set march=westmere), or build on the Mac Pro itself"
+            fix = "leave -march as it is (--march westmere), or build on the Mac Pro itself"
             yield check("CPU", "missing", there, "a CPU without AVX", why, fix=fix)
         else:
             yield check("CPU", "ok", found, "a CPU without AVX", why)

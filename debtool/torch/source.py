@@ -100,6 +100,17 @@ def parse_source(
     return SourceChoice(version, origin, patches)
 
 
+def look_at(choice: SourceChoice, folder: Path) -> None:
+    """Look at a source tree before anything is written into the build's ``folder``; other sources are not here yet.
+
+    Raises:
+        InputError: It is not PyTorch's source of the version, not whole, or lies in the folder.
+    """
+    _keep_apart(choice.origin, folder)
+    if isinstance(choice.origin, TreeOrigin):
+        check_tree(choice.origin.path, choice.version)
+
+
 def prepare(choice: SourceChoice, folder: Path, *, rocm: bool, interpreter: Path, run: Run) -> Prepared:
     """Return the source, ready to be configured in ``folder``; what an earlier call has done is not done again.
 

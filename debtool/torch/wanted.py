@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from debtool.model.target import Target
+    from debtool.torch.companions import Companion
     from debtool.torch.launchers import LauncherName
     from debtool.torch.releases import Flavour
 
@@ -46,6 +47,7 @@ class Wanted:
         march: The compilers' ``-march``.
         memory_per_job: Bytes of memory that one compiler is taken to need.
         settings: The build's settings, as they were chosen, by name: ``USE_KINETO`` …
+        companions: What is compiled against the result.
     """
 
     version: Version
@@ -64,6 +66,7 @@ class Wanted:
     march: str = "westmere"
     memory_per_job: int = MEMORY_PER_JOB
     settings: Mapping[str, str] = field(default_factory=dict)
+    companions: tuple[Companion, ...] = ()
 
     def off(self, setting: str) -> bool:
         """Return whether ``setting`` is switched off; one that is not chosen is on where PyTorch's default is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from debtool.build import builder as builder_module
-from debtool.build.builder import Builder, OutOfRoomError, recorded
+from debtool.build.builder import Builder, OutOfRoomError, lowered_jobs, recorded
 from debtool.build.drive import Outcome, drive
 from debtool.build.journal import Begin, End, Event, Journal, Limit, Note, Reader
 from debtool.build.stopping import StoppedError
@@ -162,3 +163,37 @@ def test_a_run_is_recorded_from_its_beginning_to_its_end(builder: Builder) -> No
     begin = found[0]
     assert isinstance(begin, Begin)
     assert (begin.title, begin.pid, begin.jobs) == ("a thing", os.getpid(), 8)
+
+
+def test_a_later_run_begins_with_the_jobs_that_an_earlier_one_came_down_to(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    assert lowered_jobs(path, 16) is None
+    begin = Begin("torch", 1, "boot", 8, 16, 8)
+    with Journal(path) as journal:
+        journal.write(begin)
+        assert lowered_jobs(path, 16) is None
+        journal.write(Limit(6, "killed"))
+        journal.write(Limit(5, "killed"))
+        journal.write(begin)
+        assert lowered_jobs(path, 16) == 5
+        journal.write(replace(begin, memory=64))
+        assert lowered_jobs(path, 64) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_asks_to_stop_between_two_commands_is_heard(builder: Builder, number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(StoppedError, match="asked to stop"), recorded(builder, "a thing"):
+        signal.raise_signal(number)
+    assert events(builder)[-1] == End("interrupted", builder_module.GO_ON)
+    assert signal.getsignal(number) is before
+
+
+def test_a_disk_that_is_full_for_debtool_itself_is_told_as_one_that_is_for_a_compiler(builder: Builder) -> None:
+    with pytest.raises(OutOfRoomError, match="the disk is full"), recorded(builder, "a thing"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    end = events(builder)[-1]
+    assert isinstance(end, End)
+    assert (end.status, "the disk is full" in end.text) == ("failed", True)
+    with pytest.raises(PermissionError), recorded(builder, "a thing"):
+        raise PermissionError(errno.EACCES, "Permission denied")

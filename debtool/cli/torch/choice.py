@@ -28,7 +28,7 @@ _OPTIONS = (
         type=click.Choice(["dispatch-safe", "free"]),
         default="free",
         show_default=True,
-        help="What is promised: no code for AVX at all, or none that runs without asking the CPU.",
+        help="What is promised. free: no code for AVX at all; dispatch-safe: none that runs without asking the CPU.",
     ),
     click.option("--cpu-only", is_flag=True, help="Build without ROCm."),
     click.option(
@@ -111,6 +111,8 @@ def _version(settings: Settings, target: Target, text: str | None, rocm: str | N
     """Return the result's version: what was given, else the stack's; a local part says what it was built for."""
     from packaging.version import InvalidVersion, Version
 
+    from debtool.model.errors import InputError, Issue
+
     if text is None:
         if not _is_built(settings, target.name):
             raise click.UsageError(f"the stack builds no torch for {target.name}; say which: --version 2.7.1")
@@ -120,7 +122,9 @@ def _version(settings: Settings, target: Target, text: str | None, rocm: str | N
     try:
         version = Version(text)
     except InvalidVersion:
-        raise click.BadParameter(f"{text!r} is no version", param_hint="--version") from None
+        raise InputError(
+            Issue(f"{text!r} is no version", field="--version", fix="--version 2.7.1", rule="PEP 440")
+        ) from None
     if version.local is None:
         built_for = "cpu" if rocm is None else "rocm" + ".".join(rocm.split(".")[:2])
         version = Version(f"{version}+{built_for}.noavx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,17 @@ from debtool.model.text import amount, visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from rich.console import Console, Group
 
+    from debtool.build.builder import Builder
     from debtool.build.progress import Status
 
 _PERIOD = 0.5
+_LAST_LOOK = 3.0
+"""Seconds that the view of a build has to read its end from the journal, which a full disk may have kept out of it."""
 
 
 class View:
@@ -145,3 +151,28 @@ class View:
         if not self.progress.runs:
             return Text(f"waiting for a build to begin ({visible(str(self._journal))}); Ctrl-C ends the watch")
         return draw(self.moment(), self._console, width=size.width, height=size.height)
+
+
+class Shown:
+    """Shows a build, from its journal, until that says that it has ended; a context manager."""
+
+    def __init__(self, builder: Builder, *, plain: bool) -> None:
+        self._done = threading.Event()
+        view = View(builder.workplace.journal, plain=plain)
+        view.read()  # what earlier runs did was told by them
+        self._thread = threading.Thread(target=view.follow, args=(self._done.is_set,))
+
+    def begin(self) -> None:
+        """Begin, when the run has begun in the journal: before, the end of an earlier one would count as its own."""
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread.is_alive():
+            self._thread.join(_LAST_LOOK)
+            self._done.set()
+            self._thread.join()
