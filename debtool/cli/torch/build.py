@@ -137,7 +137,7 @@ def _carry_out(settings: Settings, order: Order, checks: Sequence[Check], jobs: 
     from debtool.cli.torch.view import Shown
     from debtool.stack.companions import build_torch
 
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = shlex.join(["debtool", *sys.argv[1:]])
     with Workplace.opened(order.folder) as place, Journal(place.journal) as journal:
         builder = Builder(place, journal, jobs)
         with Shown(builder, plain=plain) as shown, recorded(builder, order.title, command):
