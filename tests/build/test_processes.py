@@ -267,12 +267,13 @@ def test_who_has_a_child_waits_for_it() -> None:
 
 def test_a_real_compiler_is_seen(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:
     source = tmp_path / "slow.cpp"
-    # A compile that takes seconds: recursion that the compiler has to unfold.
+    # A compile that takes minutes: a loop that the compiler has to run.
     source.write_text(
-        "template<int N, int M> struct F { static const int v = F<N - 1, M>::v + F<N - 1, M + N>::v; };\n"
-        "template<int M> struct F<0, M> { static const int v = M; };\nint x = F<24, 0>::v;\n"
+        "constexpr unsigned f() { unsigned s = 0; for (unsigned i = 0; i < 1000000000; ++i) s += i * s; return s; }\n"
+        "constexpr unsigned x = f();\n"
     )
-    driver = start("g++", "-ftemplate-depth=9000", "-c", str(source), "-o", str(tmp_path / "slow.o"))
+    limits = ["-fconstexpr-ops-limit=999999999999", "-fconstexpr-loop-limit=2000000000"]
+    driver = start("g++", *limits, "-c", str(source), "-o", str(tmp_path / "slow.o"))
     jobs = eventually(lambda: [job for job in map(job_of, below(driver.pid)) if job is not None and job.cpu > 0.1])
     assert [(job.tool, job.what, job.paused) for job in jobs] == [("cc1plus", "slow.cpp", False)]
     assert 0.1 < jobs[0].cpu <= jobs[0].seconds + 1
