@@ -22,7 +22,8 @@ from debtool.build.governor import Governor
 from debtool.build.journal import Note
 from debtool.build.machine import Sensor, oom_kills
 from debtool.build.ninja import parse_status
-from debtool.build.processes import below, cpu_seconds, end, job_of, marked, pause, read_process, resume
+from debtool.build.processes import below, end, marked, pause, resume
+from debtool.build.sampling import look
 from debtool.build.stopping import Stopper
 
 if TYPE_CHECKING:
@@ -227,11 +228,7 @@ class _Run:
             self._watch(line)
 
     def _look(self) -> None:
-        processes = {process.pid: process for process in below(self._process.pid)}
-        jobs = sorted(filter(None, map(job_of, processes.values())), key=lambda job: -job.seconds)
-        # The keeper is in it for those that have ended: their time is their parents', and in the end the keeper's.
-        everything = [*processes.values(), *filter(None, [read_process(self._process.pid)])]
-        sample = self._sensor.sample(jobs, cpu_seconds(everything))
+        processes, jobs, sample = look(self._sensor, self._process.pid)
         if self._looks % _TELL == 0:
             self._journal.write(sample)
         self._looks += 1

@@ -14,10 +14,20 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from debtool.build.journal import Journal
+    from debtool.build.journal import Job, Journal, Sample
+    from debtool.build.processes import Process
 
 _PERIOD = 5.0
 """Seconds between two samples, as `drive` writes them."""
+
+
+def look(sensor: Sensor, pid: int) -> tuple[dict[int, Process], list[Job], Sample]:
+    """Return the processes below ``pid`` by number, what is at work among them, longest first, and a sample."""
+    processes = {process.pid: process for process in below(pid)}
+    jobs = sorted(filter(None, map(job_of, processes.values())), key=lambda job: -job.seconds)
+    # ``pid`` is in it for those that have ended: their time is their parents', and in the end its own.
+    everything = [*processes.values(), *filter(None, [read_process(pid)])]
+    return processes, jobs, sensor.sample(jobs, cpu_seconds(everything))
 
 
 class Sampling:
@@ -48,9 +58,7 @@ class Sampling:
 
     def _run(self) -> None:
         while True:
-            processes = below(os.getpid())
-            jobs = sorted(filter(None, map(job_of, processes)), key=lambda job: -job.seconds)
-            everything = [*processes, *filter(None, [read_process(os.getpid())])]
-            self._journal.write(self._sensor.sample(jobs, cpu_seconds(everything)))
+            _, _, sample = look(self._sensor, os.getpid())
+            self._journal.write(sample)
             if self._done.wait(self._period):
                 return

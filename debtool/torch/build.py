@@ -105,7 +105,6 @@ class Compiled:
     Attributes:
         wheel: The file.
         prepared: Its source.
-        tree: The source tree, with the build in it.
         environment: What compiled it.
     """
 

@@ -190,6 +190,9 @@ def test_what_is_left_when_the_keeper_is_killed_too_is_known_by_its_folder(place
     driver = start_driver(place, "setsid sleep 300 & echo $!; echo $PPID; wait")
     assert driver.stdout is not None
     left, keeper = (int(driver.stdout.readline()) for _ in range(2))
+    deadline = time.monotonic() + 10
+    while (started := read_process(left)) is not None and started.name != "sleep" and time.monotonic() < deadline:
+        time.sleep(0.02)  # it is setsid at first, which makes way for sleep
     os.kill(driver.pid, signal.SIGSTOP)  # or it would clean up when it sees the keeper die
     os.kill(keeper, signal.SIGKILL)
     driver.kill()
