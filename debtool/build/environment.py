@@ -45,11 +45,14 @@ class BuildEnvironment:
         builder: What runs its commands.
         variables: The settings of the build, which are all that it sees beside the base variables.
         optimise: Whether the flags that optimise are given; CMake's build types bring their own.
+        maps_paths: Whether CFLAGS and CXXFLAGS have `path_map`. A project that stores them would store the path with
+            them; its build hands the flag on in another way.
     """
 
     builder: Builder
     variables: Mapping[str, str]
     optimise: bool = True
+    maps_paths: bool = True
 
     @property
     def work(self) -> Path:
@@ -156,7 +159,8 @@ class BuildEnvironment:
 
     def _flags(self, own: str) -> str:
         optimising = _OPTIMISING if self.optimise else ""
-        return " ".join(f"{optimising} {own} {_PLAIN} -ffile-prefix-map={self.work}=/build".split())
+        mapping = path_map(self.work) if self.maps_paths else ""
+        return " ".join(f"{optimising} {own} {_PLAIN} {mapping}".split())
 
     def _wrappers(self) -> Path:
         """Return a folder with a ``ninja`` that takes the number of jobs from MAX_JOBS, whoever calls it."""
@@ -169,6 +173,11 @@ class BuildEnvironment:
 
     def _pip(self, subcommand: str) -> list[str]:
         return [*PIP, "--python", str(self.python), subcommand]
+
+
+def path_map(folder: Path | str) -> str:
+    """Return the compilers' flag that keeps the path of a build's folder out of what they make (GCC manual, 3.8)."""
+    return f"-ffile-prefix-map={folder}=/build"
 
 
 def usual_jobs() -> int:

@@ -145,7 +145,8 @@ def compile_torch(order: Order, builder: Builder, checks: Sequence[Check]) -> Co
     )
     builder.journal.write(Note(f"source: {prepared.verified}"))
     phase(order, builder, "environment")
-    made = BuildEnvironment(builder, _variables(order, prepared, builder), optimise=False)
+    # PyTorch stores CXXFLAGS in its libraries (caffe2/core/macros.h): paths are mapped by before.cmake and hipcc.
+    made = BuildEnvironment(builder, _variables(order, prepared, builder), optimise=False, maps_paths=False)
     made.create(order.interpreter, BUILD_REQUIRES, ())
     phase(order, builder, "configure")
     _distrust(prepared, builder)
@@ -186,7 +187,7 @@ def _distrust(prepared: Prepared, builder: Builder) -> None:
 def _configure(order: Order, prepared: Prepared, made: BuildEnvironment) -> None:
     """Configure if it was not, from the same; and hold what came out against what was meant, in any case."""
     place = made.builder.workplace
-    before, build = before_file(order.chosen), prepared.tree / "build"
+    before, build = before_file(order.chosen, place.folder), prepared.tree / "build"
     digest = digest_of(prepared.digest, dict(made.variables), before)
     log = place.folder / "configure.log"
     if not (place.has("configure", digest) and (build / "build.ninja").is_file()):

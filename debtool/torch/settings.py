@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
+from debtool.build.environment import path_map
 from debtool.model.definition import Strict, parse_definition
 from debtool.model.errors import InputError, Issue
 from debtool.model.target import Line
@@ -30,7 +31,6 @@ _PAGE = "docs/torch.md"
 FORWARDED_PREFIXES = ("BUILD_", "USE_", "CMAKE_")
 """Variables of the environment that setup.py hands on to CMake (PyTorch 2.6.0, tools/setup_helpers/cmake.py:256)."""
 
-_INCLUDE = "CMAKE_PROJECT_INCLUDE_BEFORE"
 _FLAGS = re.compile(r"-m(?:arch|cpu)=(\S+)")
 
 
@@ -188,9 +188,6 @@ class Settings(Strict):
                 found[name] = _changed(found.get(name), name, value, goes)
         if issues:
             raise InputError(*issues)
-        if _INCLUDE not in found and any(one.goes == "cache" for one in found.values()):
-            # Such settings arrive through the file that it names.
-            found[_INCLUDE] = next(_chosen(one, {}) for one in self.setting if one.name == _INCLUDE)
         result = tuple(found.values())
         self._refuse(choice, result)
         return result
@@ -261,9 +258,13 @@ def environment(chosen: Iterable[Chosen], *, jobs: int, folder: Path, source: Pa
     return {one.name: _filled(one.value, words) for one in chosen if one.goes != "cache"}
 
 
-def before_file(chosen: Iterable[Chosen]) -> str:
-    """Return the CMake file that puts settings into the cache before PyTorch's own first line (``before.cmake``)."""
+def before_file(chosen: Iterable[Chosen], folder: Path) -> str:
+    """Return the CMake file that is read before PyTorch's own first line (``before.cmake``).
+
+    It puts settings into the cache, and keeps the path of the build's ``folder`` out of all units.
+    """
     lines = ["# Read before every project(), through CMAKE_PROJECT_INCLUDE_BEFORE: entries that are there are kept."]
+    lines.append(f'add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX,HIP>:{path_map(folder)}>")')
     for one in chosen:
         if one.goes == "cache":
             value = re.sub(r'([\\"$])', r"\\\1", one.value)

@@ -208,6 +208,22 @@ def test_plain_lines_of_the_recorded_build(recorded: list[Entry], tmp_path: Path
     assert "compile 1 h 32 min" in lines[-1]
 
 
+def test_plain_lines_tell_of_a_build_that_does_all_again(tmp_path: Path) -> None:
+    # The second run's settings are others: where one step was left, a hundred are.
+    first, second = [Edge(done, 100, "unit.o") for done in (98, 99)], [Edge(done, 100, "unit.o") for done in range(9)]
+    again = replace(BEGIN, pid=2)
+    journal = write(
+        tmp_path / "journal.jsonl", BEGIN, Phase("compile", 1, 1), *first, again, Phase("compile", 1, 1), *second
+    )
+    with journal.open("ab") as stream:
+        stream.write(encode(Entry(time.time(), End("done", "done"))))
+    shown = console(width=200)
+    View(journal, plain=True, console=shown).follow(lambda: False)
+    told = re.findall(r"compile: (\d+)/100", said(shown))
+    assert told[0] == "98"
+    assert [int(done) for done in told[1:]] == [2, 4, 6, 8]
+
+
 def test_plain_lines_have_nothing_that_terminals_obey(tmp_path: Path) -> None:
     journal = write(
         tmp_path / "journal.jsonl",

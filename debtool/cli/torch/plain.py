@@ -51,6 +51,8 @@ class PlainLines:
                 yield f"phase {number} of {of}: {name}{' (done before)' if kept else ''}"
             case Edge():
                 steps = progress.steps
+                # After a change of the settings more is left than an earlier run left.
+                self._told_done = min(self._told_done, steps.done)
                 due = steps.done - self._told_done >= _PART * steps.whole or now - self._told_at >= _SECONDS
                 if (due or steps.left == 0) and steps.done > self._told_done:
                     self._told_done, self._told_at = steps.done, now
