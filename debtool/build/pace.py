@@ -143,8 +143,13 @@ def durations_of(finished: Iterable[Finished], log: Mapping[str, float]) -> dict
 
 
 def keep_history(path: Path, durations: Mapping[str, float]) -> None:
-    """Make ``path`` the record of a build: the seconds that each output took."""
-    rounded = {output: round(seconds, 2) for output, seconds in sorted(durations.items())}
+    """Make ``path`` the record of a build: the seconds that each output took.
+
+    What took longer by the record that is there keeps that: since then a compiler cache has answered, which it does not
+    do for other settings.
+    """
+    earlier = read_history(path)
+    rounded = {output: max(round(seconds, 2), earlier.get(output, 0.0)) for output, seconds in sorted(durations.items())}
     replace_file(path, json.dumps({"schema": 1, "seconds": rounded}, indent=0).encode())
 
 

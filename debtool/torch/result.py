@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from dataclasses import asdict
@@ -29,6 +30,7 @@ from debtool.model.text import amount
 from debtool.torch.build import phase
 from debtool.torch.origin import DebianOrigin, GitOrigin
 from debtool.torch.settings import Level
+from debtool.wheel.search import files_with
 from debtool.wheel.source import open_wheel
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def finish(order: Order, compiled: Compiled, builder: Builder) -> Kept:
     phase(order, builder, "audit")
     audit = audit_wheel(compiled.wheel, order, builder)
     _look_at_run_paths(compiled.wheel, order, builder)
+    _look_at_build_paths(compiled.wheel, builder)
     verdict = None
     if order.emulate:
         phase(order, builder, "run")
@@ -108,6 +111,14 @@ def _look_at_run_paths(wheel: Path, order: Order, builder: Builder) -> None:
         if strange:
             told = f"{path} looks for libraries in {', '.join(strange)}, which other machines may not have"
             builder.journal.write(Note(told, level="warning"))
+
+
+def _look_at_build_paths(wheel: Path, builder: Builder) -> None:
+    """Say which files know where they were built: elsewhere they would be others."""
+    if found := files_with(wheel, os.fsencode(builder.workplace.folder)):
+        named = ", ".join(found[:_SHOWN])
+        told = f"the build folder's path is in {amount(len(found), 'file')}: another folder makes others: {named}"
+        builder.journal.write(Note(told, level="warning"))
 
 
 def audit_wheel(wheel: Path, order: Order, builder: Builder) -> PackageAudit:

@@ -203,6 +203,13 @@ def test_a_record_is_kept_whole_and_read_again(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["history.json"]
 
 
+def test_what_a_compiler_cache_answered_does_not_make_a_record_shorter(tmp_path: Path) -> None:
+    path = tmp_path / "history.json"
+    keep_history(path, {"a.o": 30.0, "b.o": 2.0, "gone.o": 1.0})
+    keep_history(path, {"a.o": 0.1, "b.o": 3.0, "new.o": 4.0})
+    assert read_history(path) == {"a.o": 30.0, "b.o": 3.0, "new.o": 4.0}
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"seconds": 5}', '{"seconds": {"a.o": "soon"}}', "\xff"])
 def test_a_record_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "history.json"

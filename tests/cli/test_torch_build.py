@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 WHEEL = "torch-2.6.0+cpu.noavx-cp311-cp311-linux_x86_64.whl"
 CPU = ("--target", "bookworm", "--version", "2.6.0", "--cpu-only")
+WHERE = ("--set", "CXXFLAGS=-march=westmere -DWHERE={folder}")
 ROCM = ("--target", "noble-rocm6.3", "--version", "2.6.0")
 
 STACK = """\
@@ -629,10 +630,17 @@ def test_a_setting_that_did_not_take_is_an_error_after_configure(built: Run, spo
 
 @pytest.fixture(scope="module")
 def safe(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A build at the other level."""
-    run = build(tmp_path_factory.mktemp("safe-cache"), tree, level="dispatch-safe")
+    """A build at the other level, with the build folder's path among the flags, which the tree stores."""
+    run = build(tmp_path_factory.mktemp("safe-cache"), tree, *WHERE, level="dispatch-safe")
     assert run.code == 0, run.err
     return run
+
+
+@pytest.mark.slow
+def test_what_knows_where_it_was_built_is_told(built: Run, safe: Run) -> None:
+    told = "warning: the build folder's path is in 2 files: another folder makes others: "
+    assert told + "torch/include/caffe2/core/macros.h, torch/lib/libtorch_cpu.so" in safe.err
+    assert "the build folder's path" not in built.err
 
 
 @pytest.mark.slow
@@ -647,7 +655,7 @@ def test_dispatch_safe_has_code_for_avx_that_asks_first(safe: Run) -> None:
 def test_another_setting_compiles_what_follows_from_it_and_nothing_else(safe: Run, tree: Path) -> None:
     cache = safe.folder.parents[1]
     before, kept = objects(safe), sha256_of(safe.kept / WHEEL)
-    run = build(cache, tree, "--set", "USE_NNPACK=1", level="dispatch-safe")
+    run = build(cache, tree, *WHERE, "--set", "USE_NNPACK=1", level="dispatch-safe")
     after = objects(run)
     assert {path.name for path in after.keys() - before.keys()} == {"avx2.c.o"}
     assert {path.name for path in before if after[path] != before[path]} <= {"empty.cpp.o"}
