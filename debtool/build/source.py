@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import requests
-
 from debtool.build.debian_source import fetch_orig
-from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError, Issue, OutsideError
+from debtool.wheel.download import check_hash, download
 
 if TYPE_CHECKING:
     from debtool.model.stack import Source
-
-_TIMEOUT = 60
 
 
 def fetch_source(source: Source, folder: Path, cache: Path) -> Path:
@@ -55,7 +51,8 @@ def fetch_source(source: Source, folder: Path, cache: Path) -> Path:
         if source.debian is not None and source.suite is not None and source.version is not None:
             archive = fetch_orig(source.debian, source.suite, source.version, Path(scratch))
         else:
-            archive = _download(str(source.url), Path(scratch))
+            archive = Path(scratch, Path(urlsplit(str(source.url)).path).name or "source")
+            download(str(source.url), archive, fix="check the network and the address")
         _check(archive, source.sha256)
         destination = cache / "sources" / source.sha256 / archive.name
         destination.parent.mkdir(exist_ok=True)
@@ -151,23 +148,6 @@ def _git(*arguments: str, cwd: Path) -> None:
     subprocess.run(["git", *arguments], cwd=cwd, env=environment, check=True, capture_output=True, text=True)
 
 
-def _download(url: str, folder: Path) -> Path:
-    path = folder / (Path(urlsplit(url).path).name or "source")
-    try:
-        with requests.get(url, stream=True, timeout=_TIMEOUT) as response, path.open("wb") as file:
-            response.raise_for_status()
-            for chunk in response.iter_content(1 << 20):
-                file.write(chunk)
-    except requests.RequestException as error:
-        raise OutsideError(
-            Issue(f"{url} cannot be fetched: {error}", fix="check the network and the address")
-        ) from None
-    return path
-
-
 def _check(file: Path, sha256: str) -> None:
-    found = sha256_of(file)
-    if found != sha256:
-        problem = f"{file.name} has the SHA-256 {found}, the stack says {sha256}"
-        fix = "find out why it differs; then correct the source's sha256"
-        raise InputError(Issue(problem, field="source.sha256", fix=fix))
+    fix = "find out why it differs; then correct the source's sha256"
+    check_hash(file, sha256, "the stack", field="source.sha256", fix=fix)

@@ -144,7 +144,7 @@ def plan_rebuild(
     new = (
         old
         if not old.is_wheel and files.path(old.sha256, old.file).is_file()
-        else fetch_sdist(old.name, old.version, files)
+        else fetch_sdist(old.name, old.version, target, files)
     )
     new = replace(new, cpu=baseline.name)
     entries = tuple(new if entry == old else entry for entry in lock.files)

@@ -1,6 +1,6 @@
 """Fetching: every file of a lock, through pip's own configuration, into a cache that is addressed by content.
 
-A file is in the cache, complete and with the lock's hash, or it is not there: pip downloads into a scratch folder of
+A file is in the cache, complete and with the lock's hash, or it is not there: it is downloaded into a scratch folder of
 the cache, the hash is checked there, and a rename puts the file in place. What a broken run has finished is kept.
 """
 
@@ -20,8 +20,10 @@ from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filen
 
 from debtool.deb.files import replace_file, sha256_of
 from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
+from debtool.wheel.download import check_hash
 from debtool.wheel.lock import LockedArtefact, LockedFile, file_identity
 from debtool.wheel.pipconfig import PIP
+from debtool.wheel.sdist import download_sdist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -94,7 +96,7 @@ def fetch(
 
     Raises:
         InputError: A source has no wheel of that version for the target, or a file has another hash than the lock says.
-        OutsideError: pip could not download something.
+        OutsideError: Something could not be downloaded.
     """
     given = {canonicalize_name(name): place for name, place in (sources or {}).items()}
     artefacts = [entry for entry in lock.artefacts if entry.kind == "external" or entry.name in given]
@@ -119,6 +121,11 @@ def fetch(
         for artefact in absent
     ]
     jobs += [lambda group=group: _fetch_group(group, target, cache) for group in _groups(missing)]  # type: ignore[misc]
+    jobs += [
+        lambda entry=entry: {entry.name: _fetch_locked_sdist(entry, target, cache)}  # type: ignore[misc]
+        for entry in missing
+        if not entry.is_wheel
+    ]
     issues: list[Issue] = []
     kinds: set[type[DebtoolError]] = set()
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="debtool-fetch") as pool:
@@ -141,14 +148,11 @@ def fetch(
 def _groups(files: Sequence[LockedFile]) -> Iterable[Sequence[LockedFile]]:
     wheels = [entry for entry in files if entry.is_wheel]
     yield from (wheels[start : start + _GROUP] for start in range(0, len(wheels), _GROUP))
-    # pip asks an sdist's build system for its metadata even when it only downloads: one at a time.
-    yield from ([entry] for entry in files if not entry.is_wheel)
 
 
 def _fetch_group(group: Sequence[LockedFile], target: Target, cache: FileCache) -> dict[NormalizedName, Path]:
     lines = [f"{entry.name}=={entry.version} --hash=sha256:{entry.sha256}" for entry in group]
-    options = _wheel_options(target) if group[0].is_wheel else _sdist_options(group[0].name)
-    options = ["--require-hashes", *options]
+    options = ["--require-hashes", *_wheel_options(target)]
     with cache.scratch() as scratch:
         _pip_download(lines, options, Path(scratch))
         result = {}
@@ -159,9 +163,17 @@ def _fetch_group(group: Sequence[LockedFile], target: Target, cache: FileCache) 
                 raise OutsideError(
                     Issue(f"pip downloaded {found} in place of {entry.file}", fix="run `debtool lock` for this target")
                 )
-            _check_hash(file, entry.sha256)
+            _check_locked(file, entry.sha256)
             result[entry.name] = cache.keep(file, entry.sha256)
     return result
+
+
+def _fetch_locked_sdist(entry: LockedFile, target: Target, cache: FileCache) -> Path:
+    with cache.scratch() as scratch:
+        file = download_sdist(entry.name, entry.version, target, Path(scratch))
+        _check_locked(file, entry.sha256)
+        # An index may spell the name otherwise than the one that was locked: MarkupSafe, markupsafe.
+        return cache.keep(file.rename(file.with_name(entry.file)), entry.sha256)
 
 
 def _note(entry: LockedArtefact, target: Target, cache: FileCache, place: str | None) -> Path:
@@ -196,7 +208,7 @@ def _fetch_artefact(entry: LockedArtefact, target: Target, cache: FileCache, pla
         wheel = _matching_wheel(entry, sorted(Path(scratch).glob("*.whl")), target, place or "pip's configuration")
         digest = sha256_of(wheel)
         if entry.sha256 is not None:
-            _check_hash(wheel, entry.sha256)
+            _check_locked(wheel, entry.sha256)
         kept = cache.keep(wheel, digest)
     note = _note(entry, target, cache, place)
     replace_file(note, json.dumps({"sha256": digest, "file": kept.name}).encode())
@@ -236,39 +248,20 @@ def _source_fix(entry: LockedArtefact) -> str:
     return f"{fix}, such as the address of PyTorch's own CPU index" if entry.version.local == "cpu" else fix
 
 
-def fetch_sdist(name: NormalizedName, version: Version, cache: FileCache) -> LockedFile:
-    """Fetch the sdist of a distribution in exactly this version into the cache, as pip is configured.
+def fetch_sdist(name: NormalizedName, version: Version, target: Target, cache: FileCache) -> LockedFile:
+    """Fetch the sdist of a distribution in exactly this version into the cache, from where pip is configured to look.
 
     Returns:
         The line of a lock for it; its file is at ``cache.path(sha256, file)``.
 
     Raises:
-        InputError: There is none.
-        OutsideError: pip could not download it.
+        InputError: There is none, or the file is not the one that the index tells of.
+        OutsideError: It cannot be had.
     """
-    fix = "take another version, or a wheel that was built elsewhere: an [[artefact]] of kind 'external'"
     with cache.scratch() as scratch:
-        try:
-            _pip_download([f"{name}=={version}"], _sdist_options(name), Path(scratch))
-        except OutsideError as error:
-            if "No matching distribution" not in str(error):
-                raise
-            problem = f"pip as it is configured here offers no sdist of {name} {version}"
-            raise InputError(Issue(problem, field=name, fix=fix)) from None
-        for file in Path(scratch).iterdir():
-            try:
-                identity = file_identity(file.name)
-            except ValueError:
-                continue
-            if identity == (name, version) and file.suffix != ".whl":
-                digest = sha256_of(file)
-                return LockedFile(name, version, cache.keep(file, digest).name, digest)
-        raise InputError(Issue(f"pip downloaded no sdist of {name} {version}", field=name, fix=fix))
-
-
-def _sdist_options(name: NormalizedName) -> list[str]:
-    # pip asks the sdist's build system for its metadata; what that is made of may well be wheels.
-    return ["--no-binary", name]
+        file = download_sdist(name, version, target, Path(scratch))
+        digest = sha256_of(file)
+        return LockedFile(name, version, cache.keep(file, digest).name, digest)
 
 
 def _wheel_options(target: Target) -> list[str]:
@@ -306,8 +299,6 @@ def _pip_download(lines: Sequence[str], options: Sequence[str], folder: Path) ->
     raise OutsideError(Issue(f"pip could not download {names}: {text}", fix=fix))
 
 
-def _check_hash(file: Path, expected: str) -> None:
-    found = sha256_of(file)
-    if found != expected:
-        fix = "the file is not the one that was locked: find out why before you lock anew"
-        raise InputError(Issue(f"{file.name} has the SHA-256 {found}, the lock says {expected}", fix=fix))
+def _check_locked(file: Path, expected: str) -> None:
+    fix = "the file is not the one that was locked: find out why before you lock anew"
+    check_hash(file, expected, "the lock", fix=fix)

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
 from debtool.model.errors import Issue, OutsideError
 
@@ -41,6 +42,21 @@ class PipIndexes:
         for place in self.find_links:
             options += ["--find-links", place]
         return options
+
+    def auth_for(self, url: str) -> tuple[str, str] | None:
+        """Return the user name and password for a file of an index: what the URL of one on the same host has, if any.
+
+        >>> PipIndexes("https://me:s%40e@pypi.example/simple", (), ()).auth_for("https://pypi.example/files/a-1.tar.gz")
+        ('me', 's@e')
+        """
+        asked = urlsplit(url)
+        for place in (self.index_url or "", *self.extra_index_urls, *self.find_links):
+            known = urlsplit(place)
+            who, at, host = known.netloc.rpartition("@")
+            if at and (known.scheme, host) == (asked.scheme, asked.netloc):
+                user, _, password = who.partition(":")
+                return unquote(user), unquote(password)
+        return None
 
 
 def pip_indexes() -> PipIndexes:

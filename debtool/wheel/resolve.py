@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import subprocess
-import sys
 import tempfile
-import tomllib
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import uv
 from packaging.utils import BuildTag, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from debtool.model.errors import DebtoolError, InputError, Issue, OutsideError
 from debtool.wheel.lock import Lock, LockedArtefact, LockedFile
-from debtool.wheel.pipconfig import pip_indexes
+from debtool.wheel.pylock import CannotResolveError, file_name, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,11 +23,6 @@ if TYPE_CHECKING:
 
     from debtool.model.stack import Artefact, Source, Stack
     from debtool.model.target import Target
-
-# The newest glibc that uv knows as a platform; wheels for a newer one do not exist there either.
-_UV_NEWEST_GLIBC = 40
-# What uv prints when the requirements contradict each other, as opposed to not reaching an index.
-_UNSOLVABLE = "No solution found"
 
 
 def lock(stack: Stack, target: Target) -> Lock:
@@ -50,7 +40,11 @@ def lock(stack: Stack, target: Target) -> Lock:
     artefacts = stack.artefacts_for(target.name)
     with tempfile.TemporaryDirectory(prefix="debtool-lock-") as folder:
         stubs = {name: _write_stub(artefact, Path(folder)) for name, artefact in artefacts.items()}
-        packages = _run_uv(_requirement_lines(stack, stubs), target, Path(folder))
+        wanted, held = _requirement_lines(stack, stubs), stack.requirements.constraints
+        try:
+            packages = resolved(wanted, target, Path(folder), constraints=held)
+        except CannotResolveError as error:
+            raise _told(error, Path(folder)) from None
     files: list[LockedFile] = []
     issues: list[Issue] = []
     tags = {tag: rank for rank, tag in enumerate(target.tags())}
@@ -122,44 +116,13 @@ def _pinned(source: Source) -> str:
     return f"git:{source.commit}" if source.commit else "path"
 
 
-def _requirement_lines(stack: Stack, stubs: dict[str, Path]) -> tuple[list[str], list[str]]:
-    direct = [*stack.requirements.direct, *(f"{name} @ {stub.as_uri()}" for name, stub in sorted(stubs.items()))]
-    return direct, list(stack.requirements.constraints)
+def _requirement_lines(stack: Stack, stubs: dict[str, Path]) -> list[str]:
+    return [*stack.requirements.direct, *(f"{name} @ {stub.as_uri()}" for name, stub in sorted(stubs.items()))]
 
 
-def _run_uv(lines: tuple[list[str], list[str]], target: Target, folder: Path) -> list[dict[str, Any]]:
-    requirements, constraints, output = folder / "requirements.in", folder / "constraints.in", folder / "pylock.toml"
-    requirements.write_text("\n".join([*lines[0], ""]))
-    constraints.write_text("\n".join([*lines[1], ""]))
-    glibc = min(int(target.glibc.split(".")[1]), _UV_NEWEST_GLIBC)
-    command = [
-        *(_uv_program(), "pip", "compile", "--quiet", "--no-config", "--python", sys.executable),
-        *("--format", "pylock.toml", "--no-header", "--no-annotate"),
-        *("--python-version", target.python_full, "--python-platform", f"x86_64-manylinux_2_{glibc}"),
-        *pip_indexes().uv_options(),
-        *("--constraints", str(constraints), "--output-file", str(output), str(requirements)),
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    if result.returncode:
-        raise _uv_error(result.stderr, folder)
-    packages: list[dict[str, Any]] = tomllib.loads(output.read_text())["packages"]
-    return packages
-
-
-def _uv_program() -> str:
-    try:
-        return uv.find_uv_bin()
-    except FileNotFoundError:
-        found = shutil.which("uv")
-    if found is None:
-        raise OutsideError(Issue("uv is not installed", fix="install it beside debtool: `pip install uv`"))
-    return found
-
-
-def _uv_error(message: str, folder: Path) -> DebtoolError:
-    # The stubs' folder is no news to the user.
-    text = " ".join(message.replace(f"{folder.as_uri()}/", "").split()).removeprefix("error: ")
-    if _UNSOLVABLE in text:
+def _told(error: CannotResolveError, folder: Path) -> DebtoolError:
+    text = str(error).replace(f"{folder.as_uri()}/", "")  # the stubs' folder is no news to the user
+    if error.unsolvable:
         return InputError(
             Issue(text, field="requirements", fix="change a requirement or constraint of the stack so that they agree")
         )
@@ -177,7 +140,7 @@ def _choose(package: dict[str, Any], tags: dict[Tag, int], sdists: set[str]) -> 
     best: tuple[int, BuildTag, dict[str, Any]] | None = None
     for wheel in package.get("wheels", ()):
         try:
-            _name, _version, build, wheel_tags = parse_wheel_filename(_file_name(wheel))
+            _name, _version, build, wheel_tags = parse_wheel_filename(file_name(wheel))
         except InvalidWheelFilename:
             continue  # nothing installs such a file
         rank = min((tags[tag] for tag in wheel_tags if tag in tags), default=None)
@@ -199,15 +162,10 @@ def _sdist(package: dict[str, Any]) -> dict[str, Any]:
 def _locked_file(package: dict[str, Any], file: dict[str, Any], cpu: str | None = None) -> LockedFile:
     digest = file.get("hashes", {}).get("sha256")
     if digest is None:
-        raise ValueError(f"the index tells no SHA-256 of {_file_name(file)}, so it cannot be locked")
+        raise ValueError(f"the index tells no SHA-256 of {file_name(file)}, so it cannot be locked")
     return LockedFile(
-        canonicalize_name(package["name"]), Version(str(package.get("version"))), _file_name(file), digest, cpu
+        canonicalize_name(package["name"]), Version(str(package.get("version"))), file_name(file), digest, cpu
     )
-
-
-def _file_name(entry: dict[str, Any]) -> str:
-    name = entry.get("name") or Path(entry.get("path") or entry["url"].partition("#")[0]).name
-    return str(name).replace("%2B", "+").replace("%21", "!")
 
 
 def _write_stub(artefact: Artefact, folder: Path) -> Path:

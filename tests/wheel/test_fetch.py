@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,14 @@ from packaging.version import Version
 from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError, OutsideError
 from debtool.model.target import Target, parse_target
-from debtool.wheel.fetch import FileCache, fetch
+from debtool.wheel.fetch import FileCache, fetch, fetch_sdist
 from debtool.wheel.lock import Lock, LockedArtefact, LockedFile, file_identity
+from tests.support.indexes import served_index
 
 if TYPE_CHECKING:
     from tests.support.wheels import TinyWheels
 
+OLD = canonicalize_name("cg-old")
 TORCH = LockedArtefact(canonicalize_name("torch"), Version("2.13.0+cpu"), "external")
 TAG = "cp311-cp311-manylinux_2_28_x86_64"
 
@@ -56,20 +59,94 @@ def test_every_file_comes_once_and_stays(tiny_index: TinyWheels, target: Target,
     assert not _leftovers(cache)
 
 
-def test_an_sdist_is_fetched_as_it_is(tiny_index: TinyWheels, target: Target, cache: FileCache) -> None:
+def _sdist(index: TinyWheels, mark: Path) -> Path:
+    """An sdist whose build backend fails, and leaves a mark, as soon as it is asked for anything."""
     backend = "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
-    code = """
-import os
-def prepare_metadata_for_build_wheel(folder, settings=None):
-    info = os.path.join(folder, "old-1.0.dist-info")
-    os.mkdir(info)
-    with open(os.path.join(info, "METADATA"), "w") as file:
-        file.write("Metadata-Version: 2.1\\nName: old\\nVersion: 1.0\\n")
-    return "old-1.0.dist-info"
-"""
-    sdist = tiny_index.sdist("old", "1.0", {"pyproject.toml": backend, "backend.py": code})
-    [path] = fetch(_lock([sdist]), target, cache).values()
+    code = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\nraise SystemExit('the backend was run')\n"
+    return index.sdist("cg-old", "1.0", {"pyproject.toml": backend, "backend.py": code})
+
+
+def test_an_sdist_is_fetched_as_it_is_and_nothing_of_it_is_run(
+    tiny_index: TinyWheels, target: Target, cache: FileCache, tmp_path: Path
+) -> None:
+    sdist = _sdist(tiny_index, tmp_path / "mark")
+    wheel = tiny_index.wheel("one", "1.0")
+    tiny_index.wheel("cg-old", "1.0")  # is not taken in its place
+    old, one = fetch(_lock([sdist, wheel]), target, cache).values()
+    assert (old.read_bytes(), one.read_bytes()) == (sdist.read_bytes(), wheel.read_bytes())
+    sdist_file = LockedFile(OLD, Version("1.0"), sdist.name, sha256_of(sdist))
+    assert fetch_sdist(OLD, Version("1.0"), target, cache) == sdist_file
+    assert cache.path(sdist_file.sha256, sdist_file.file) == old
+    assert not (tmp_path / "mark").exists()
+    assert not _leftovers(cache)
+
+
+def test_an_sdist_with_another_hash_is_refused(
+    tiny_index: TinyWheels, target: Target, cache: FileCache, tmp_path: Path
+) -> None:
+    sdist = _sdist(tiny_index, tmp_path / "mark")
+    lock = _lock([sdist])
+    sdist.write_bytes(sdist.read_bytes() + b"\0")
+    with pytest.raises(InputError, match=r"cg-old-1\.0\.tar\.gz has the SHA-256 \w+, the lock says"):
+        fetch(lock, target, cache)
+    assert not list(cache.folder.rglob("*.tar.gz"))
+    assert not _leftovers(cache)
+
+
+def test_an_sdist_that_an_index_does_not_have(tiny_index: TinyWheels, target: Target, cache: FileCache) -> None:
+    tiny_index.wheel("cg-old", "1.0")
+    with pytest.raises(InputError, match=r"cg-old: pip as it is configured here offers no sdist of cg-old 1\.0; fix:"):
+        fetch_sdist(OLD, Version("1.0"), target, cache)
+    gone = LockedFile(OLD, Version("1.0"), "cg-old-1.0.tar.gz", "1" * 64)
+    with pytest.raises(InputError, match=r"offers no sdist of cg-old 1\.0"):
+        fetch(Lock("s", "bookworm", "0" * 64, (gone,), ()), target, cache)
+
+
+@pytest.mark.parametrize("place", ["url", "netrc"])
+def test_an_sdist_comes_from_an_index_that_asks_who_one_is(
+    place: str,
+    tiny_index: TinyWheels,
+    target: Target,
+    cache: FileCache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sdist = _sdist(tiny_index, tmp_path / "mark")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password s3cr@t\n" if place == "netrc" else "")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with served_index(tiny_index.folder, "me", "s3cr@t") as host:
+        _only_index(f"http://{'me:s3cr%40t@' if place == 'url' else ''}{host}/simple/")
+        [path] = fetch(_lock([sdist]), target, cache).values()
     assert path.read_bytes() == sdist.read_bytes()
+    assert not (tmp_path / "mark").exists()
+
+
+def test_an_index_that_cannot_be_reached_is_an_outside_error(
+    tiny_index: TinyWheels, target: Target, cache: FileCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sdist = _sdist(tiny_index, tmp_path / "mark")
+    _only_index("http://127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with pytest.raises(OutsideError, match=r"the sdist of cg-old 1\.0 was not found: .*; fix: check the network"):
+        fetch(_lock([sdist]), target, cache)
+
+
+def test_an_sdist_must_be_the_one_that_the_index_tells_of(
+    tiny_index: TinyWheels, target: Target, cache: FileCache, tmp_path: Path
+) -> None:
+    _sdist(tiny_index, tmp_path / "mark")
+    with served_index(tiny_index.folder, "me", "s3cr@t", sha256="1" * 64) as host:
+        _only_index(f"http://me:s3cr%40t@{host}/simple/")
+        with pytest.raises(InputError, match="the index says 1111"):
+            fetch_sdist(OLD, Version("1.0"), target, cache)
+    assert not list(cache.folder.rglob("*.tar.gz"))
+
+
+def _only_index(url: str) -> None:
+    """Let pip be configured with this index and nothing else."""
+    Path(os.environ["PIP_CONFIG_FILE"]).write_text(f"[global]\nindex-url = {url}\nextra-index-url =\nfind-links =\n")
 
 
 def test_a_file_with_another_hash_is_refused(tiny_index: TinyWheels, target: Target, cache: FileCache) -> None:

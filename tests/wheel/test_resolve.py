@@ -187,10 +187,10 @@ def test_what_uv_says_is_read_without_its_addresses(tiny_index: TinyWheels) -> N
 def test_an_index_without_hashes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     package = {"name": "one", "version": "1.0", "wheels": [{"url": "https://example.org/one-1.0-py3-none-any.whl"}]}
 
-    def answer(*_arguments: object) -> list[dict[str, Any]]:
+    def answer(*_arguments: object, **_options: object) -> list[dict[str, Any]]:
         return json.loads(json.dumps([package]))  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(resolve, "_run_uv", answer)
+    monkeypatch.setattr(resolve, "resolved", answer)
     with pytest.raises(InputError, match="tells no SHA-256"):
         resolve.lock(_stack(["one"]), _target())
 
