@@ -1,16 +1,16 @@
 """PyTorch 2.6.0 of Debian at three levels of AVX, and what debtool's engine costs beside ninja alone.
 
     sudo python benchmarks/torch_build.py                         all of it, 64 kernels: hours
-    sudo python benchmarks/torch_build.py levels --kernels 10     the levels, with the first ten kernels
+    sudo python benchmarks/torch_build.py levels --kernels 34     the levels, with the 34 smallest kernels
     sudo python benchmarks/torch_build.py levels --kernels 0      units and configure only: some minutes
     python benchmarks/torch_build.py engine                       the engine only: some minutes
 
 Part *levels*, in a throwaway root of trixie with Debian's build dependencies (needs root and the network). For each
 level: how long configure takes; how many units there are, and for how many the compiler is allowed more than Westmere;
-then libc10 and the first kernels of ATen (aten/src/ATen/native/cpu has 64), each in all its copies, are compiled, and
-the objects are audited. Nothing comes from a compiler cache. The levels are debtool's *free* and *dispatch-safe*,
-and *plain*: PyTorch as its own defaults make it, from Debian's untouched source, with only what selects the CPU and
-Debian's libraries, and leaves out tests, MPI and what Debian's source does not have.
+then libc10 and kernels of ATen (aten/src/ATen/native/cpu has 64; the smallest sources first), each in all its copies,
+are compiled, and the objects are audited. Nothing comes from a compiler cache. The levels are debtool's *free* and
+*dispatch-safe*, and *plain*: PyTorch as its own defaults make it, from Debian's untouched source, with only what
+selects the CPU and Debian's libraries, and leaves out tests, MPI and what Debian's source does not have.
 
 Part *engine*: the small stand-in for PyTorch that the tests build, with 200 units, compiled by ninja alone and under
 debtool's watch, in turn, from nothing each time.
@@ -143,7 +143,7 @@ def measured(root: Root, level: str, options: argparse.Namespace) -> list[object
     row: list[object] = [level, f"{configure:.1f}", len(units), len(beyond(units, WESTMERE))]
     if not options.kernels:
         return row
-    chosen = first_kernels(units, options.kernels)
+    chosen = smallest_kernels(root, units, options.kernels)
 
     def ninja(*words: str) -> Spent:
         command = ["ninja", "-C", build, "-j", str(options.jobs), *words]
@@ -200,11 +200,21 @@ def plain_variables(jobs: int) -> Mapping[str, str]:
     return {**found, "MAX_JOBS": str(jobs)}
 
 
-def first_kernels(units: Sequence[Unit], count: int) -> list[Unit]:
-    """Return the units of the first kernels by name, with all copies of each."""
-    kernels = [unit for unit in units if KERNELS in unit.file]
-    names = sorted({_kernel(unit) for unit in kernels})[:count]
-    return sorted((unit for unit in kernels if _kernel(unit) in names), key=lambda unit: unit.output)
+def smallest_kernels(root: Root, units: Sequence[Unit], count: int) -> list[Unit]:
+    """Return the units of the kernels with the smallest sources, with all copies of each."""
+    copies: dict[str, list[Unit]] = {}
+    for unit in units:
+        if KERNELS in unit.file:
+            copies.setdefault(_kernel(unit), []).append(unit)
+
+    def size(name: str) -> tuple[int, str]:
+        # Each copy is a file of its own that includes the source: aten/src/ATen/native/cpu/Activation.cpp.
+        [source] = {unit.file.partition("/build/")[0] + KERNELS + name + ".cpp" for unit in copies[name]}
+        return root.path(source).stat().st_size, name
+
+    return sorted(
+        (unit for name in sorted(copies, key=size)[:count] for unit in copies[name]), key=lambda one: one.output
+    )
 
 
 def _kernel(unit: Unit) -> str:

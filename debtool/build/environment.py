@@ -27,7 +27,7 @@ SOURCE_DATE = 315619200
 _OPTIMISING = "-O2 -DNDEBUG"
 # Index wheels carry no debug information either.
 _PLAIN = "-g0"
-_BYTES_PER_JOB = 2 * 2**30
+_MEMORY_PER_JOB = 2 * 2**30
 NINJA_STATUS = "[%f/%t %e] "
 """How ninja is told to say how far it is."""
 _NINJA = """#!/bin/sh
@@ -181,9 +181,8 @@ def path_map(folder: Path | str) -> str:
 
 
 def usual_jobs() -> int:
-    """Return how many compilers may run at once: one a processor, two gigabytes each."""
-    machine = read_machine()
-    return max(1, min(machine.cpus, machine.memory // _BYTES_PER_JOB))
+    """Return how many compilers run at once in a build that is not told: at least one, else as memory allows."""
+    return max(1, read_machine().jobs(_MEMORY_PER_JOB))
 
 
 def require_compiler(interpreter: Path) -> None:

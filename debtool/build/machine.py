@@ -46,6 +46,16 @@ class Machine:
     swap: int
     boot: str
 
+    def jobs(self, each: int) -> int:
+        """Return how many compilers may run at once: one a processor, as far as memory goes; 0 if not even one.
+
+        ``each`` is the bytes of memory that one is taken to need.
+
+        >>> Machine(24, 64 * 2**30, 0, "").jobs(2**31), Machine(24, 16 * 2**30, 0, "").jobs(2**31)
+        (24, 8)
+        """
+        return min(self.cpus, self.memory // each)
+
 
 def read_machine(root: Path = ROOT) -> Machine:
     """Return what this process may use; ``root`` is where ``proc`` and ``sys`` are."""

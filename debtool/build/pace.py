@@ -149,8 +149,8 @@ def keep_history(path: Path, durations: Mapping[str, float]) -> None:
     do for other settings.
     """
     earlier = read_history(path)
-    rounded = {output: max(round(seconds, 2), earlier.get(output, 0.0)) for output, seconds in sorted(durations.items())}
-    replace_file(path, json.dumps({"schema": 1, "seconds": rounded}, indent=0).encode())
+    longer = {output: max(round(taken, 2), earlier.get(output, 0.0)) for output, taken in sorted(durations.items())}
+    replace_file(path, json.dumps({"schema": 1, "seconds": longer}, indent=0).encode())
 
 
 def read_history(path: Path) -> dict[str, float]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+_STAMPS = "steps"
+
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
@@ -53,6 +55,14 @@ class Workplace:
             end_leftovers(folder)
             yield cls(folder)
 
+    @staticmethod
+    def is_left(folder: Path) -> bool:
+        """Return whether ``folder`` is a workplace, told by its stamps, that no process holds."""
+        if not (folder / _STAMPS).is_dir():
+            return False
+        with locked(folder, shared=True, wait=False) as free:
+            return free
+
     @property
     def log(self) -> Path:
         """All output of all runs."""
@@ -85,7 +95,7 @@ class Workplace:
         return path
 
     def _stamp(self, step: str) -> Path:
-        return self.folder / "steps" / step
+        return self.folder / _STAMPS / step
 
 
 def digest_of(*parts: object) -> str:

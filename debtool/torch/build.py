@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from debtool.build.builder import GO_ON
@@ -29,7 +30,6 @@ from debtool.torch.source import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from debtool.audit.baselines import Baseline
     from debtool.build.builder import Builder
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 
 STEPS = ("preflight", "source", "environment", "configure", "compile", "wheel", "audit", "run", "keep")
 """What a build of PyTorch does, in this order; companions follow."""
+
+FIRST_RECORD = Path(__file__).with_name("history.json")
+"""How long each step took in the build of Debian's PyTorch 2.6.0 that docs/torch.md tells of (2 processors, CPU only,
+free): for the forecast where no build was recorded yet. Of ROCm's objects it knows nothing."""
 
 # What setup.py and the scripts that it runs import (2.4 to 2.7), and what the result is compiled against. numpy 2 makes
 # extensions that numpy 1.26 loads too ("NumPy 2.0 migration guide", C API). cmake and ninja are the system's: the

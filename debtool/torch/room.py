@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from debtool.build.checks import Check, check
 from debtool.model.text import amount, human_bytes
-from debtool.torch.wanted import MEMORY_PER_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,15 +47,6 @@ _LEVELS = {
     "x86-64": frozenset({"cmov", "cx8", "fxsr", "mmx", "sse", "sse2"}),
 }
 """The levels of x86-64 (psABI), the highest first: what each adds, as /proc/cpuinfo names it."""
-
-
-def jobs_for(cpus: int, memory: int, per_job: int = MEMORY_PER_JOB) -> int:
-    """Return how many compilers may run at once: one a processor, as far as memory (bytes) goes; 0 if not even one.
-
-    >>> jobs_for(24, 64 * 2**30), jobs_for(24, 16 * 2**30), jobs_for(8, 2**30)
-    (24, 6, 0)
-    """
-    return min(cpus, memory // per_job)
 
 
 def cpu_level(cpuinfo: str) -> str | None:
@@ -115,7 +105,7 @@ def check_cpu(wanted: Wanted, architecture: str, root: Path) -> Iterator[Check]:
 def check_memory(wanted: Wanted, machine: Machine) -> Iterator[Check]:
     """Yield the checks of memory and swap against the number of jobs."""
     each = wanted.memory_per_job
-    able = jobs_for(machine.cpus, machine.memory, each)
+    able = machine.jobs(each)
     jobs = wanted.jobs or max(able, 1)
     there = f"{human_bytes(machine.memory)} for {amount(machine.cpus, 'processor')}"
     why = f"a compiler is taken to need {human_bytes(each)}; the number of jobs is min(processors, memory / that)"

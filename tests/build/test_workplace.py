@@ -42,6 +42,21 @@ def test_a_second_builder_is_refused_and_told_how_to_look(tmp_path: Path) -> Non
         pass
 
 
+def test_a_folder_with_stamps_that_nobody_holds_is_left(tmp_path: Path) -> None:
+    with Workplace.opened(tmp_path) as place:
+        assert not Workplace.is_left(tmp_path)
+        place.mark("source", "one")
+        assert not Workplace.is_left(tmp_path)
+    assert Workplace.is_left(tmp_path)
+    # Asking does not keep it.
+    with Workplace.opened(tmp_path):
+        assert not Workplace.is_left(tmp_path)
+
+
+def test_a_folder_without_stamps_may_be_no_workplace(tmp_path: Path) -> None:
+    assert not Workplace.is_left(tmp_path)
+
+
 def test_one_that_waits_comes_after_the_other(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from debtool.build.workplace import Workplace\n"

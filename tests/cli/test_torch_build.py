@@ -30,6 +30,7 @@ from debtool.torch.build import STEPS
 from debtool.torch.result import needs_of
 from debtool.wheel.source import open_wheel
 from tests.support.rocm import make_rocm
+from tests.support.torch_stack import REQUIREMENTS
 from tests.support.torch_tree import make_tree, make_vision_tree
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ CPU = ("--target", "bookworm", "--version", "2.6.0", "--cpu-only")
 WHERE = ("--set", "CXXFLAGS=-march=westmere -DWHERE={folder}")
 ROCM = ("--target", "noble-rocm6.3", "--version", "2.6.0")
 
-STACK = """\
+STACK = f"""\
 schema = 1
 name = "acme"
 title = "Acme"
@@ -58,24 +59,7 @@ archive = "archive.toml"
 public = "public"
 
 [requirements]
-direct = ["torch", "torchvision"]
-
-[[artefact]]
-name = "torch"
-version = "2.6.0+cpu.noavx"
-kind = "build"
-targets = ["bookworm"]
-
-[[artefact]]
-name = "torchvision"
-version = "0.21.0"
-kind = "companion"
-against = "torch"
-targets = ["bookworm"]
-requires = ["torch"]
-build_requires = ["setuptools", "wheel"]
-source = { path = "vision" }
-
+{REQUIREMENTS}
 [[package]]
 recipe = "runtime"
 name = "runtime"
@@ -564,6 +548,7 @@ def test_the_provenance_is_of_this_wheel_and_of_the_files_beside_it(built: Run, 
         "march": "westmere",
         "here": False,
         "source": str(tree),
+        "tag-keyring": None,
         "patches": None,
         "rocm-path": None,
         "launcher": "none",

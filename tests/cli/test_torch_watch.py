@@ -39,14 +39,16 @@ from debtool.build.journal import (
     encode,
 )
 from debtool.build.machine import read_machine
-from debtool.build.pace import Estimate, estimate
+from debtool.build.pace import Estimate, estimate, read_history
 from debtool.build.progress import Progress
+from debtool.build.workplace import Workplace
 from debtool.cli.context import Settings
 from debtool.cli.torch import torch
 from debtool.cli.torch.journals import is_for
 from debtool.cli.torch.screen import Moment, bar, draw
 from debtool.cli.torch.view import View
 from debtool.model.errors import InputError
+from debtool.torch.build import FIRST_RECORD
 from tests.support.recording import rocm_recording
 from tests.support.replay import replay
 
@@ -224,6 +226,28 @@ def test_plain_lines_tell_of_a_build_that_does_all_again(tmp_path: Path) -> None
     assert [int(done) for done in told[1:]] == [2, 4, 6, 8]
 
 
+def test_a_first_build_is_forecast_by_the_record_that_comes_with_debtool(tmp_path: Path) -> None:
+    record = read_history(FIRST_RECORD)
+    outputs = sorted(record, key=lambda output: record[output])
+    assert len(outputs) > 1000
+    # Each of the small ones takes twice as long as there, one at a time.
+    journal, now = tmp_path / "build/journal.jsonl", time.time()
+    journal.parent.mkdir()
+    at = now - 2 * sum(record[output] for output in outputs[:600])
+    with Journal(journal) as opened:
+        opened.write(BEGIN, at=at)
+        opened.write(Phase("compile", 1, 1), at=at)
+        for done, output in enumerate(outputs[:600], 1):
+            at += 2 * record[output]
+            opened.write(Edge(done, len(outputs), f"Building CXX object {output}"), at=at)
+    view = View(journal, plain=True, console=console())
+    view.read()
+    found = view.moment().estimate
+    assert found is not None
+    left = 2 * sum(record[output] for output in outputs[600:])
+    assert (found.basis, round(found.seconds / left, 1)) == ("history", 1.0)
+
+
 def test_plain_lines_have_nothing_that_terminals_obey(tmp_path: Path) -> None:
     journal = write(
         tmp_path / "journal.jsonl",
@@ -314,6 +338,23 @@ def test_status_of_a_build_that_was_killed_says_how_to_go_on(
     run(settings, "status", "--json")
     found = json.loads(capsys.readouterr().out)
     assert (found["status"], found["runs"], found["seconds"], found["go_on"]) == ("dead", 2, 600.0, None)
+
+
+def test_status_of_a_build_whose_process_number_is_another_s_now(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = journal_of(settings, "a")
+    with Workplace.opened(journal.parent) as place:
+        place.mark("source", "digest")
+        write(journal, BEGIN, Phase("compile", 2, 3))  # this process lives, and so does its number
+        run(settings, "status", "--json")
+        assert json.loads(capsys.readouterr().out)["status"] == "running"
+    run(settings, "status", "--json")
+    assert json.loads(capsys.readouterr().out)["status"] == "dead"
+    write(journal_of(settings, "b"), BEGIN, End("done", "torch.whl"), at=time.time() + 60)
+    run(settings, "status")
+    assert re.search(r"^torch 2\.7\.1 for noble +dead ", capsys.readouterr().out, re.MULTILINE)
+    assert View(journal, console=console()).follow(lambda: False) == "dead"
 
 
 def test_status_as_data(settings: Settings, recorded: list[Entry], capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from debtool.build.journal import Begin, End, Note, Phase, Reader
 from debtool.torch.build import STEPS
 from tests.support.stacks import ServedStack, debtool
+from tests.support.torch_stack import REQUIREMENTS
 from tests.support.torch_tree import make_tree, make_vision_tree
 
 if TYPE_CHECKING:
@@ -24,25 +25,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-REQUIREMENTS = """\
-direct = ["torch", "torchvision"]
-
-[[artefact]]
-name = "torch"
-version = "2.6.0+cpu.noavx"
-kind = "build"
-targets = ["bookworm"]
-
-[[artefact]]
-name = "torchvision"
-version = "0.21.0"
-kind = "companion"
-against = "torch"
-targets = ["bookworm"]
-requires = ["torch"]
-build_requires = ["setuptools", "wheel"]
+COMPANION = """\
 check = "import torch, torchvision"
-source = { path = "vision" }
 
 [artefact.environment]
 BUILD_VERSION = "0.21.0"
@@ -104,7 +88,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Released:
     text = stack.file.read_text()
     text, changed = re.subn(r"direct = \[.*\]\n(?=constraints)", "", text)
     assert changed == 1
-    text, changed = re.subn(r"constraints = \[\]\n", REQUIREMENTS, text)
+    text, changed = re.subn(r"constraints = \[\]\n", REQUIREMENTS + COMPANION, text)
     assert changed == 1
     text, changed = re.subn(r"# baseline = .*", 'baseline = "westmere"', text)
     assert changed == 1

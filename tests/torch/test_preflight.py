@@ -17,7 +17,7 @@ from debtool.model.errors import InputError, OutsideError
 from debtool.stack.project import open_project
 from debtool.torch import room
 from debtool.torch.preflight import fix_command, preflight, refuse, require_known
-from debtool.torch.room import check_disk, check_memory, cpu_level, jobs_for
+from debtool.torch.room import check_disk, check_memory, cpu_level
 from debtool.torch.toolchain import check_compilers, check_tools
 from debtool.torch.wanted import MEMORY_PER_JOB, Wanted
 from tests.support.rocm import make_rocm
@@ -157,7 +157,7 @@ def test_this_machine_is_looked_at_without_any_argument(wanted: Wanted) -> None:
 
 @given(st.integers(0, 256), st.integers(0, 2**45), st.integers(1, 2**40))
 def test_jobs_never_need_more_than_there_is(cpus: int, memory: int, each: int) -> None:
-    jobs = jobs_for(cpus, memory, each)
+    jobs = Machine(cpus, memory, 0, "").jobs(each)
     assert 0 <= jobs <= cpus
     assert jobs * each <= memory
     assert jobs == cpus or (jobs + 1) * each > memory

@@ -93,7 +93,6 @@ def build(
     from debtool.cli.torch.order import order_of
     from debtool.torch.preflight import fix_command, preflight, refuse
     from debtool.torch.result import check_emulator
-    from debtool.torch.room import jobs_for
 
     order = order_of(
         settings,
@@ -118,6 +117,7 @@ def build(
         return
     from debtool.build.builder import lowered_jobs
     from debtool.build.machine import read_machine
+    from debtool.torch.wanted import MEMORY_PER_JOB
 
     if mend := fix_command(one for one in checks if one.verdict == "missing"):
         click.echo(f"to mend it:\n{mend}", err=True)
@@ -125,7 +125,7 @@ def build(
     machine = read_machine()
     if jobs is None:
         lowered = lowered_jobs(order.folder / "journal.jsonl", machine.memory)
-        jobs = lowered or max(1, jobs_for(machine.cpus, machine.memory))
+        jobs = lowered or max(1, machine.jobs(MEMORY_PER_JOB))
     kept = _carry_out(settings, order, checks, jobs, plain=plain or as_json)
     _tell_result(settings, order, kept, as_json=as_json)
 

@@ -67,14 +67,14 @@ def choice_options(command: _CommandT) -> _CommandT:
     return command
 
 
-def chosen_for(settings: Settings, asked: Asked) -> tuple[Target, Choice, tuple[Chosen, ...]]:
-    """Return the target, the choice and its settings.
+def choice_for(settings: Settings, asked: Asked) -> tuple[Target, Choice]:
+    """Return the target and the choice.
 
     Raises:
         UsageError: The stack builds no torch for the target, and no version was given.
-        InputError: A value is refused, or the version is not known.
+        InputError: The version is none.
     """
-    from debtool.torch.settings import Choice, Level, given, load_settings
+    from debtool.torch.settings import Choice, Level
 
     target = _target(settings, asked.target_name)
     rocm = None if asked.cpu_only or target.rocm is None else target.rocm
@@ -90,8 +90,19 @@ def chosen_for(settings: Settings, asked: Asked) -> tuple[Target, Choice, tuple[
     )
     if gpus and rocm is None:
         raise click.UsageError("--gpu is for builds with ROCm; the target has none, or --cpu-only was given")
+    return target, choice
+
+
+def chosen_for(choice: Choice, asked: Asked) -> tuple[Chosen, ...]:
+    """Return the settings of a choice.
+
+    Raises:
+        InputError: A value is refused, or the version is not known.
+    """
+    from debtool.torch.settings import given, load_settings
+
     known = load_settings()
-    return target, choice, known.override(choice, known.chosen(choice), given(asked.pairs))
+    return known.override(choice, known.chosen(choice), given(asked.pairs))
 
 
 def _target(settings: Settings, name: str | None) -> Target:

@@ -10,10 +10,14 @@ import click
 
 from debtool.build.journal import Reader
 from debtool.build.progress import Progress
+from debtool.build.workplace import Workplace
+from debtool.deb.workers import is_alive
 from debtool.model.errors import InputError, Issue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from debtool.build.progress import Status
 
 _CommandT = TypeVar("_CommandT", bound="Callable[..., Any]")
 
@@ -34,6 +38,15 @@ def read_progress(journal: Path) -> Progress:
     for entry in Reader(journal).new():
         progress.take(entry)
     return progress
+
+
+def status_of(progress: Progress, journal: Path, boot: str) -> Status:
+    """Return what the build is at whose ``progress`` was read in ``journal``; ``boot`` is the machine's present one.
+
+    A process number alone may be that of another process by now: where the journal is in a workplace, the build holds
+    that as well. The lock is tried only where the number is in use, so that looking gets in the way of no beginning.
+    """
+    return progress.status(boot, lambda pid: is_alive(pid) and not Workplace.is_left(journal.parent))
 
 
 def journals_below(cache: Path) -> list[Path]:

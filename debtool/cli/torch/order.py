@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from debtool.cli.torch.choice import Asked, chosen_for
+from debtool.cli.torch.choice import Asked, choice_for, chosen_for
 
 if TYPE_CHECKING:
     from debtool.cli.context import Settings
@@ -47,17 +47,18 @@ def order_of(
     from debtool.torch.source import look_at, parse_source
     from debtool.torch.wanted import Wanted
 
-    target, choice, _ = chosen_for(settings, asked)
+    target, choice = choice_for(settings, asked)
     origin = parse_source(source, choice.version, keyring=keyring, patches=patches)
     flavour = flavour_of_origin(origin.origin)
     if asked.flavour is not None and asked.flavour != flavour:
         problem = f"the source is of flavour {flavour}, not {asked.flavour}"
         rule = "Debian's is what apt has, or a tree with debian/control and without third_party"
         raise InputError(Issue(problem, field="--flavour", fix="leave it out, or give another --source", rule=rule))
-    target, choice, chosen = chosen_for(settings, replace(asked, flavour=flavour))
+    choice = replace(choice, flavour=flavour)
     rocm_path = rocm_path or _rocm_path(target)
     chosen = tuple(
-        replace(one, value=str(rocm_path)) if one.name == "ROCM_PATH" and not one.by_user else one for one in chosen
+        replace(one, value=str(rocm_path)) if one.name == "ROCM_PATH" and not one.by_user else one
+        for one in chosen_for(choice, asked)
     )
     interpreter = _interpreter(target.python)
     cpu_only = choice.rocm is None
@@ -97,6 +98,7 @@ def order_of(
             "march": choice.march,
             "here": choice.here,
             "source": source or "upstream",
+            "tag-keyring": str(keyring) if keyring else None,
             "patches": str(patches) if patches else None,
             "rocm-path": None if cpu_only else str(rocm_path),
             "launcher": launcher,

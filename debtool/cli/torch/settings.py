@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from debtool.cli.context import emit_json, json_option, pass_settings
-from debtool.cli.torch.choice import Asked, choice_options, chosen_for
+from debtool.cli.torch.choice import Asked, choice_for, choice_options, chosen_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -56,7 +56,9 @@ def settings(settings: Settings, /, *, explain: bool, source: Path | None, as_js
     from debtool.torch.guide import load_guide
     from debtool.torch.settings import load_settings
 
-    target, choice, chosen = chosen_for(settings, Asked(**asked))
+    options = Asked(**asked)
+    target, choice = choice_for(settings, options)
+    chosen = chosen_for(choice, options)
     flags = load_guide().flag if explain else ()
     found = _found(source, chosen, flags)
     release = load_settings().release_of(choice.version)

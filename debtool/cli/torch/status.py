@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from debtool.cli.context import emit_json, json_option, pass_settings, target_option
-from debtool.cli.torch.journals import journal_option
+from debtool.cli.torch.journals import journal_option, status_of
 from debtool.model.text import visible
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def status(settings: Settings, target_name: str | None, journal: Path | None, as
 def _row(path: Path, progress: Progress, boot: str) -> tuple[str, str, str, str]:
     heard = time.strftime("%Y-%m-%d %H:%M", time.localtime(progress.last)) if progress.runs else ""
     steps = f"{progress.steps.done}/{progress.steps.whole}" if progress.steps.whole else ""
-    return visible(progress.title or str(path)), progress.status(boot), steps, heard
+    return visible(progress.title or str(path)), status_of(progress, path, boot), steps, heard
 
 
 def _as_data(moment: Moment) -> dict[str, Any]:

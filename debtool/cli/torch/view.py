@@ -15,9 +15,11 @@ from debtool.build.machine import read_machine
 from debtool.build.pace import estimate, human_time, nearest_history, read_history
 from debtool.build.progress import Progress
 from debtool.cli.output import err
+from debtool.cli.torch.journals import status_of
 from debtool.cli.torch.plain import PlainLines
 from debtool.cli.torch.screen import COLOURS, Moment, draw, note_line
 from debtool.model.text import amount, visible
+from debtool.torch.build import FIRST_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +43,8 @@ class View:
     Args:
         journal: The journal; it need not be there yet.
         plain: Lines for a log, even on a terminal.
-        history: The seconds that outputs took in an earlier build; None looks for a record beside the journal.
+        history: The seconds that outputs took in an earlier build; None looks for a record beside the journal, and
+            takes the one that comes with debtool if there is none.
         console: Where to; None means standard error, as all progress.
 
     Attributes:
@@ -62,8 +65,7 @@ class View:
         self._console = console or err
         self._plain = plain or not self._console.is_terminal or self._console.is_dumb_terminal
         if history is None:
-            record = nearest_history(journal)
-            history = read_history(record) if record else {}
+            history = read_history(nearest_history(journal) or FIRST_RECORD)
         self._history = history
         self._reader = Reader(journal)
         self._lines = PlainLines(self.progress, history)
@@ -92,7 +94,7 @@ class View:
         """Return what there is to show."""
         # A journal that is played again runs ahead of the clock.
         now = max(time.time(), self.progress.last)
-        status = self.progress.status(self.boot)
+        status = self._status()
         if status != "running":
             return Moment(self.progress, self.progress.last, status, None, None)
         found = estimate(self.progress, now, self._history)
@@ -128,11 +130,14 @@ class View:
             stopped = stop()  # asked first: what was written until then is still shown
             self._take(say)
             show()
-            status = self.progress.status(self.boot)
+            status = self._status()
             if stopped or status not in {"running", "waiting"}:
                 self._take(say)  # a build that has ended in the meantime said how before its process was gone
-                return self.progress.status(self.boot)
+                return self._status()
             time.sleep(_PERIOD)
+
+    def _status(self) -> Status:
+        return status_of(self.progress, self._journal, self.boot)
 
     def _take(self, say: Callable[[str], None]) -> None:
         try:
