@@ -64,8 +64,9 @@ test: lint ## everything: throwaway roots, real apt, the demo's proof, a browser
 	$(AS_ROOT) $(FULL_TEST)
 
 .PHONY: laws
-laws: $(READY_FOR_TESTS) ## try the laws of versions and relations on 100,000 examples each: about half an hour
+laws: $(READY_FOR_TESTS) ## try the laws of versions and relations on 100,000 examples each, and kill the patch at every call
 	DEBTOOL_EXAMPLES=100000 $(BIN)/python -m pytest tests/model -m hypothesis -n auto
+	$(BIN)/python -m pytest -m exhaustive
 
 .PHONY: bench
 bench: $(READY) ## measure a wheel becoming a package, and every stage of the demo

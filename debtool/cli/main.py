@@ -28,6 +28,7 @@ class _Commands(LazyGroup):
         "audit": ("audit", "Look into binaries: CPU instructions, GPU code."),
         "torch": ("torch", "Build PyTorch for a CPU without AVX."),
         "wheel": ("wheel", "Turn single wheels into packages."),
+        "patch": ("patch", "Patches that apply themselves again: make, list, try."),
         "repo": ("repo", "The apt archive: make, fill, publish, check, serve."),
         "doctor": ("doctor", "Diagnose this machine."),
         "completion": ("completion", "Print shell completion for bash, zsh or fish."),

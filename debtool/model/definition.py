@@ -88,7 +88,7 @@ def _issue(
     detail: Any, lines: Sequence[str], data: dict[str, Any], file: Path, model: type[Strict], page: str
 ) -> Issue:
     location = _keys_of(detail["loc"], data, missing=detail["type"] == "missing")
-    field = _spell(location)
+    field = spell_field(location)
     line = find_line(lines, location)
     message = str(detail["msg"]).removeprefix("Value error, ")
     match detail["type"]:
@@ -100,7 +100,7 @@ def _issue(
         case "union_tag_not_found":
             key = str(detail["ctx"]["discriminator"]).strip("'")
             where = (*location, key)
-            return Issue("missing key", file=file, line=line, field=_spell(where), rule=page, fix=f"add {key} = …")
+            return Issue("missing key", file=file, line=line, field=spell_field(where), rule=page, fix=f"add {key} = …")
         case "missing":
             parent = find_line(lines, location[:-1])
             return Issue("missing key", file=file, line=parent, field=field, rule=page, fix=f"add {location[-1]} = …")
@@ -112,7 +112,7 @@ def _issue(
                 f"{detail['ctx']['tag']!r} is not known here",
                 file=file,
                 line=find_line(lines, where),
-                field=_spell(where),
+                field=spell_field(where),
                 rule=page,
                 fix=f"one of {expected}",
             )
@@ -174,10 +174,10 @@ def _resolve(schema: dict[str, Any], definitions: dict[str, Any], data: Any) -> 
             return schema
 
 
-def _spell(location: Sequence[str | int]) -> str:
+def spell_field(location: Sequence[str | int]) -> str:
     """Return a dotted key; tables of an array are counted from 1.
 
-    >>> _spell(("package", 0, "recipe"))
+    >>> spell_field(("package", 0, "recipe"))
     'package[1].recipe'
     """
     text = ""

@@ -280,20 +280,16 @@ class DoctorPackage(BasePackage):
 
 
 class PatchPackage(BasePackage):
-    """A patch of one file of one distribution, applied whenever dpkg changes that file.
+    """A patch of one file of one distribution, applied whenever that file changes.
 
     Attributes:
-        distribution: The patched distribution.
-        affected: The versions that need the patch.
-        file: The patched file, below site-packages.
-        program: The host program that patches: a module of debtool/host.
+        patch: The patch file, relative to the stack's file (debtool/model/patch.py).
+        restart: Trees of this stack whose running service is restarted when the file has really changed.
     """
 
     recipe: Literal["patch"]
-    distribution: DistributionName
-    affected: SpecifierText
-    file: RelativePath
-    program: Literal["gradio_patch"]
+    patch: RelativePath
+    restart: tuple[Word, ...] = ()
 
 
 class Service(Strict):
@@ -414,6 +410,11 @@ class Stack(Strict):
             for need in package.needs:
                 if need.lstrip("=") not in names:
                     raise ValueError(f"package {package.name!r} needs {need!r}, which is no package of this stack")
+        services = {one.name for one in self.package if one.recipe == "tree" and one.service is not None}
+        for package in self.package:
+            for name in package.restart if package.recipe == "patch" else ():
+                if name not in services:
+                    raise ValueError(f"package {package.name!r} restarts {name!r}, which is no tree with a service")
         if self.baseline is None and (self.exception or self.emulate == "required"):
             raise ValueError("without a baseline nothing is audited: name one, or leave out 'exception' and 'emulate'")
         return self

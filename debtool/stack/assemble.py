@@ -18,6 +18,7 @@ from debtool.stack.audit import audit_wheels, stack_baseline
 from debtool.stack.dependencies import WheelSet, all_dependencies
 from debtool.stack.draft import StackDraft
 from debtool.stack.onboarding import channel_stanza
+from debtool.stack.patches import read_patch, refuse_unfilled, stack_patches
 from debtool.stack.recipes.doctor import DoctorDraft
 from debtool.stack.recipes.keyring import KeyringDraft
 from debtool.stack.recipes.meta import MetaDraft
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from debtool.archive.archive import Archive
-    from debtool.model.stack import BasePackage, Stack, TreePackage
+    from debtool.model.stack import BasePackage, PatchPackage, Stack, TreePackage
     from debtool.model.target import Target
     from debtool.stack.audit import Gate, WheelAudit
     from debtool.stack.draft import Draft
@@ -62,8 +63,10 @@ def audited_wheels(request: Request, watcher: Watcher) -> Wheels:
         DebtoolError: An input is missing or wrong; every such problem of one kind is told at once.
     """
     _check_sources(request)
-    # A misspelt baseline is told before half a gigabyte is fetched.
+    # A misspelt baseline and a wrong patch are told before half a gigabyte is fetched.
     stack_baseline(request.project)
+    for one in stack_patches(request.project):
+        refuse_unfilled(one.patch, one.file)
     facts = gather_wheels(request, watcher)
     cache, jobs = request.cache, request.jobs
     return Wheels(facts, audit_wheels(request.project, request.target, facts, cache=cache, jobs=jobs, watcher=watcher))
@@ -160,6 +163,10 @@ def _meta(request: Request, _archive: Archive | None, package: BasePackage, draf
     return MetaDraft(**{**common, "exact": (*wheels, *common["exact"]), "architecture": request.target.architecture})
 
 
+def _patch(request: Request, _: Archive | None, package: PatchPackage, __: list[Draft]) -> Draft:
+    return PatchDraft(**_common(request, package), patch=read_patch(request.project, package).patch)
+
+
 def _tree(request: Request, _archive: Archive | None, package: TreePackage, _drafts: list[Draft]) -> Draft:
     folder, cache = request.project.folder, request.cache
     source = _replaced(package.source, request.sources.get(package.name))
@@ -209,8 +216,8 @@ def _common(request: Request, package: BasePackage, version: str | None = None) 
 _RECIPES: Mapping[str, Callable[..., Draft]] = {
     "runtime": partial(_simple, RuntimeDraft),
     "doctor": partial(_simple, DoctorDraft),
-    "patch": partial(_simple, PatchDraft),
     "keyring": _keyring,
     "meta": _meta,
+    "patch": _patch,
     "tree": _tree,
 }

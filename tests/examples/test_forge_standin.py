@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from debtool.host import gradio_patch
+from debtool.host import patcher
 from debtool.model.shipped import shipped
+from tests.support.patch_packages import gradio, patch_draft
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -228,7 +229,10 @@ class TestWithItsClosure:
         shutil.copytree(original, newer / "gradio_client")
         with serving(python, tree, until="TypeError", environment={"PYTHONPATH": str(newer)}) as running:
             assert (running.get("/"), running.get("/info"), running.get("/config")) == (500, 500, 200)
+        (tmp_path / "patch.json").write_text(patch_draft(gradio(), "gradio-patch").document)
+        program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from patcher.main import run; run(sys.argv.pop(1))"
+        engine = [str(Path(patcher.__file__).parents[1]), str(tmp_path / "patch.json")]
         arguments = ["--state", str(tmp_path / "patches"), "apply", str(newer / "gradio_client/utils.py")]
-        subprocess.run([sys.executable, gradio_patch.__file__, *arguments], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-IS", "-c", program, *engine, *arguments], check=True, capture_output=True)
         with serving(python, tree, environment={"PYTHONPATH": str(newer)}) as running:
             assert (running.get("/"), running.get("/info")) == (200, 200)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SAMPLE = '''\
 """Utilities."""
@@ -88,3 +95,18 @@ def _json_schema_to_python_type(schema: Any, defs) -> str:
 def sample() -> bytes:
     """The text of a utils.py that fails on boolean schemas."""
     return SAMPLE.encode()
+
+
+@pytest.fixture(scope="session")
+def importable(sample: bytes) -> bytes:
+    """The same text without the import that fails."""
+    text = sample.replace(b"import a_module_that_is_not_installed\n", b"")
+    return text.replace(b'a_module_that_is_not_installed.version("gradio_client")', b'"1.2.0"')
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A folder that every user may enter; pytest's own ones are closed whenever another pytest starts."""
+    with tempfile.TemporaryDirectory(prefix="debtool-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)

@@ -1,19 +1,26 @@
-"""The patch package's maintainer scripts, under real dpkg in throwaway roots (design: divert, interest-await)."""
+"""Patch packages under real dpkg in throwaway roots: every order of things (design: divert, interest-await)."""
 
 from __future__ import annotations
 
 import itertools
-import py_compile
-import shutil
-import subprocess
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from debtool.build.image import RootImage
-from debtool.deb.templates import render
-from debtool.stack.host_program import host_program
+from debtool.stack.prove import list_files, verify_nothing_left
+from tests.support.patch_packages import (
+    PREFIX,
+    SITE,
+    WORDS_TEXT,
+    Deb,
+    distribution_files,
+    gradio,
+    patch_deb,
+    patch_draft,
+    words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,70 +28,22 @@ if TYPE_CHECKING:
 
     from debtool.build.root import Root
 
-PREFIX = "/usr/lib/cheesegrater"
-SITE = f"{PREFIX}/venv/lib/python3.11/site-packages"
 TARGET = f"{SITE}/gradio_client/utils.py"
 BYTECODE = f"{SITE}/gradio_client/__pycache__/utils.cpython-311.pyc"
-PROGRAM = "/usr/sbin/cheesegrater-gradio-patch"
+SYSTEM = "/usr/lib/python3/dist-packages"
 NAMES = {
-    "client": "cheesegrater-python3-gradio-client",
-    "patch": "cheesegrater-gradio-patch",
-    "app": "cheesegrater-forge",
+    "runtime": "acme-runtime",
+    "client": "acme-python3-gradio-client",
+    "patch": "acme-gradio-patch",
+    "app": "acme-app",
+    "words": "acme-python3-word-list",
+    "wordspatch": "acme-words-patch",
+    "foreign": "python3-gradio-client",
 }
-MARKER = b"cheesegrater-gradio-patch"
-VALUES = {
-    "package": NAMES["patch"],
-    "program": PROGRAM,
-    "target": TARGET,
-    "diverted": f"{TARGET}.distrib",
-    "bytecode": BYTECODE,
-    "watch": [f"{SITE}/gradio_client"],
-}
-SCRIPTS = ("preinst", "postinst", "postrm")
+MARKER = b"acme-gradio-patch"
+PROGRAM = "/usr/sbin/acme-gradio-patch"
 
 pytestmark = pytest.mark.root
-
-
-@dataclass(frozen=True)
-class Deb:
-    """One .deb to be made: files and scripts by their paths."""
-
-    name: str
-    version: str
-    files: dict[str, bytes]
-    fields: str = ""
-    scripts: dict[str, str] | None = None
-
-    def build(self, folder: Path) -> Path:
-        tree = folder / f"{self.name}_{self.version}"
-        for path, content in self.files.items():
-            file = tree / path.lstrip("/")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-            file.chmod(0o755 if "bin/" in path else 0o644)
-            if path.endswith("utils.py"):
-                cached = file.parent / "__pycache__" / "utils.cpython-311.pyc"
-                py_compile.compile(str(file), str(cached), dfile=path, doraise=True)
-        control = tree / "DEBIAN"
-        control.mkdir()
-        (control / "control").write_text(
-            f"Package: {self.name}\nVersion: {self.version}\nArchitecture: all\nMaintainer: T <t@example.org>\n"
-            f"{self.fields}Description: test\n"
-        )
-        digests = subprocess.run(
-            ["find", ".", "-type", "f", "-not", "-path", "./DEBIAN/*", "-exec", "md5sum", "{}", "+"],
-            cwd=tree, check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
-        (control / "md5sums").write_text(digests.replace("  ./", "  "))
-        for name, text in (self.scripts or {}).items():
-            (control / name).write_text(text)
-            (control / name).chmod(0o644 if name == "triggers" else 0o755)
-        deb = folder / f"{self.name}_{self.version}.deb"
-        subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(deb)], check=True, capture_output=True
-        )
-        shutil.rmtree(tree)
-        return deb
 
 
 @pytest.fixture(scope="session")
@@ -92,31 +51,39 @@ def image(cache: Path) -> RootImage:
     return RootImage.ensure("bookworm", cache / "roots", packages=("python3-minimal", "python3"))
 
 
+def client(version: str, upstream: str, text: bytes) -> Deb:
+    files = {"gradio_client/utils.py": text, "gradio_client/__init__.py": b""}
+    installed = distribution_files(SITE, "gradio_client", upstream, files)
+    return Deb(NAMES["client"], version, installed, f"Depends: {NAMES['runtime']}\n", bytecode=(TARGET,))
+
+
 @pytest.fixture(scope="session")
 def debs(tmp_path_factory: pytest.TempPathFactory, sample: bytes) -> Path:
-    """client 1 and 2 (affected), 3 (rewritten: cannot be patched), 4 (needs no patch); patch 1 and 2; app 1 and 2."""
+    """client 1 and 2 (affected), 3 (rewritten: cannot be patched), 4 (needs no patch); 1 and 2 of everything else."""
     folder = tmp_path_factory.mktemp("debs")
-    texts = {
-        "1": ("1.2.0", sample),
-        "2": ("1.3.0", sample + b"\nNEWER = True\n"),
-        "3": ("1.3.1", b"def get_type(schema): return 'x'\n"),
-        "4": ("1.8.0", sample),
-    }
-    for version, (upstream, text) in texts.items():
-        files = {
-            TARGET: text,
-            f"{SITE}/gradio_client/package.json": f'{{"version": "{upstream}"}}'.encode(),
-            f"{SITE}/gradio_client/__init__.py": b"",
-        }
-        Deb(NAMES["client"], version, files).build(folder)
-    scripts = {name: render(f"patch/{name}.j2", **VALUES) for name in (*SCRIPTS, "triggers")}
-    fields = f"Depends: python3 (>= 3.10)\nEnhances: {NAMES['client']}\n"
+    client("1", "1.2.0", sample).build(folder)
+    client("2", "1.3.0", sample + b"\nNEWER = True\n").build(folder)
+    client("3", "1.3.1", b"def get_type(schema): return 'x'\n").build(folder)
+    client("4", "1.8.0", sample).build(folder)
+    files = {"words/__init__.py": WORDS_TEXT}
+    Deb(NAMES["words"], "1", distribution_files(SITE, "Word_List", "2.3", files)).build(folder)
+    patch_deb(patch_draft(words(), "words-patch"), "1", folder)
+    draft = patch_draft(gradio(), "gradio-patch")
+    # The application refuses to be configured on unpatched code.
+    check = f'#!/bin/sh\nset -e\n[ "$1" != configure ] || grep -q {MARKER.decode()} {TARGET}\n'
     for version in ("1", "2"):
-        Deb(NAMES["patch"], version, {PROGRAM: host_program("gradio_patch").encode()}, fields, scripts).build(folder)
-        # The application refuses to be configured on unpatched code.
-        check = f'#!/bin/sh\nset -e\n[ "$1" != configure ] || grep -q {MARKER.decode()} {TARGET}\n'
-        fields_app = f"Depends: {NAMES['client']} (= {version}), {NAMES['patch']}\n"
-        Deb(NAMES["app"], version, {"/usr/share/app": b"x"}, fields_app, {"postinst": check}).build(folder)
+        patch_deb(draft, version, folder)
+        Deb(NAMES["runtime"], version, {f"{PREFIX}/venv/pyvenv.cfg": version.encode()}).build(folder)
+        fields = f"Depends: {NAMES['client']} (= {version}), {NAMES['patch']}, {NAMES['runtime']}\n"
+        Deb(NAMES["app"], version, {"/usr/share/app": b"x"}, fields, {"postinst": check}).build(folder)
+        upstream = {"1": "1.2.0", "2": "1.3.0"}[version]
+        files = {"gradio_client/utils.py": sample, "gradio_client/__init__.py": version.encode()}
+        Deb(NAMES["foreign"], version, distribution_files(SYSTEM, "gradio_client", upstream, files)).build(folder)
+    # The same patch for another Python: what an upgrade of the distribution brings.
+    later = tmp_path_factory.mktemp("later")
+    patch_deb(patch_draft(gradio(), "gradio-patch", python="3.12"), "3", later).rename(
+        folder / f"{NAMES['patch']}_3.deb"
+    )
     return folder
 
 
@@ -143,24 +110,30 @@ def install(root: Root, *short: str) -> str:
     return dpkg(root, "--install", *packages(*short))
 
 
-def installed(root: Root, name: str) -> bool:
-    asked = root.run(["dpkg-query", "--show", "--showformat", "${db:Status-Abbrev}", NAMES[name]], check=False)
-    return asked.stdout.startswith("ii")
+def installed(root: Root) -> set[str]:
+    asked = root.run(["dpkg-query", "--show", "--showformat", "${db:Status-Abbrev} ${Package}\n"]).stdout
+    ready = {line.split()[1] for line in asked.splitlines() if line.startswith("ii")}
+    return {short for short, name in NAMES.items() if name in ready}
+
+
+def status(root: Root, program: str = PROGRAM) -> dict[str, Any]:
+    """Return what the installed program says of each copy, by path."""
+    said = root.run([program, "status", "--json"], check=False).stdout
+    return {copy["path"]: copy for copy in json.loads(said)["copies"]}
 
 
 def assert_consistent(root: Root) -> None:
     """What must hold whenever dpkg has finished."""
     assert dpkg(root, "--audit") == ""
-    for name, package in NAMES.items():
-        if installed(root, name):
-            assert dpkg(root, "--verify", package) == ""
+    there = installed(root)
+    assert dpkg(root, "--verify", *(NAMES[short] for short in there)) == ""
     target, spare = root.path(TARGET), root.path(f"{TARGET}.distrib")
-    if not installed(root, "client"):
-        assert not root.path(PREFIX).exists()
+    if "client" not in there:
+        assert not root.path(f"{SITE}/gradio_client").exists()
         return
-    pristine = (spare if installed(root, "patch") else target).read_bytes()
+    pristine = (spare if "patch" in there else target).read_bytes()
     assert MARKER not in pristine
-    if installed(root, "patch"):
+    if "patch" in there:
         assert MARKER in target.read_bytes()
     else:
         assert not spare.exists()
@@ -178,43 +151,85 @@ def assert_consistent(root: Root) -> None:
 def purge_everything(root: Root) -> None:
     dpkg(root, "--purge", *NAMES.values())
     assert_consistent(root)
-    assert not root.path("/var/lib/cheesegrater").exists()
-    left = root.run(["find", "/usr", "/etc", "/var", "-name", "*cheesegrater*", "-not", "-path", "/var/lib/dpkg/*"])
+    assert_nothing_left(root)
+
+
+def assert_nothing_left(root: Root) -> None:
+    assert not root.path("/var/lib/acme").exists()
+    assert not root.path(PREFIX).exists()
+    left = root.run(["find", "/usr", "/etc", "/var", "-name", "*acme*", "-not", "-path", "/var/lib/dpkg/*"])
     assert left.stdout == ""
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(["client", "patch", "app"])), ids="-".join)
+# --- Orders -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["runtime", "client", "patch", "app"])), ids="-".join)
 def test_every_order_in_one_run(root: Root, order: tuple[str, ...]) -> None:
     install(root, *order)
     assert_consistent(root)
-    purge_everything(root)
+    dpkg(root, "--purge", *(NAMES[name] for name in reversed(order)))
+    assert_consistent(root)
+    assert_nothing_left(root)
 
 
-@pytest.mark.parametrize("order", [("client", "patch", "app"), ("patch", "client", "app")], ids="-".join)
-def test_one_by_one_with_upgrades_and_back(root: Root, order: tuple[str, ...]) -> None:
-    for name in order:
+@pytest.mark.parametrize(
+    "order",
+    [("runtime", "client", "patch"), ("runtime", "patch", "client"), ("patch", "runtime", "client")],
+    ids="-".join,
+)
+def test_one_by_one(root: Root, order: tuple[str, ...]) -> None:
+    before = list_files(root)
+    for name in (*order, "app"):
         install(root, name)
         assert_consistent(root)
-    for step in (("patch=2",), ("client=2", "app=2"), ("app=2",), ("client=2",), ("patch=1",), ("app=1", "client=1")):
+    # The application needs the others, and the client the runtime; what is left goes in every order over these cases.
+    for name in ("app", *sorted(order, key=lambda name: (name == "runtime", order.index(name)))):
+        dpkg(root, "--remove", NAMES[name])
+        assert_consistent(root)
+    for name in order:
+        dpkg(root, "--purge", NAMES[name])
+    dpkg(root, "--purge", NAMES["app"])
+    verify_nothing_left(before, list_files(root))
+
+
+def test_upgrades_downgrades_and_reinstallations_in_every_order(root: Root) -> None:
+    install(root, "runtime", "client", "patch", "app")
+    # dpkg breaks the application for a moment where its client is another than it asks for: they go together.
+    groups = [("runtime",), ("client", "app"), ("patch",)]
+    for order in itertools.permutations(groups):
+        for version in ("2", "1"):
+            for step in order:
+                install(root, *(f"{name}={version}" for name in step))
+                assert_consistent(root)
+            assert (b"NEWER" in root.path(TARGET).read_bytes()) is (version == "2")
+    for step in groups:
         install(root, *step)
         assert_consistent(root)
-    assert b"NEWER" not in root.path(TARGET).read_bytes()
     purge_everything(root)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["client", "patch", "app"])), ids="-".join)
+def test_everything_at_once_up_and_down(root: Root, order: tuple[str, ...]) -> None:
+    install(root, "runtime", "client", "patch", "app")
+    for version in ("2", "1"):
+        install(root, *(f"{name}={version}" for name in order), f"runtime={version}")
+        assert_consistent(root)
 
 
 def test_unpack_first_configure_later_as_apt_does(root: Root) -> None:
-    for version in ("1", "2"):
-        names = [f"{name}={version}" for name in ("app", "client", "patch")]
+    for version in ("1", "2", "1"):
+        names = [f"{name}={version}" for name in ("app", "client", "patch", "runtime")]
         dpkg(root, "--no-triggers", "--unpack", *packages(*names))
         dpkg(root, "--configure", "--pending")
         assert_consistent(root)
-    assert b"NEWER" in root.path(TARGET).read_bytes()
+    purge_everything(root)
 
 
 @pytest.mark.parametrize("action", ["--remove", "--purge"])
 @pytest.mark.parametrize("first", ["client", "patch"])
 def test_removed_in_either_order_and_installed_again(root: Root, first: str, action: str) -> None:
-    install(root, "patch", "client")
+    install(root, "runtime", "patch", "client")
     second = {"client": "patch", "patch": "client"}[first]
     for name in (first, second):
         dpkg(root, action, NAMES[name])
@@ -224,14 +239,11 @@ def test_removed_in_either_order_and_installed_again(root: Root, first: str, act
     purge_everything(root)
 
 
-def test_removing_all_at_once_leaves_nothing(root: Root) -> None:
-    install(root, "client", "patch", "app")
-    dpkg(root, "--purge", NAMES["app"], NAMES["client"], NAMES["patch"])
-    assert_consistent(root)
+# --- What stands in the way ---------------------------------------------------------------------------------------
 
 
 def test_a_file_that_cannot_be_patched_never_stops_dpkg(root: Root) -> None:
-    install(root, "patch", "client=3")
+    install(root, "runtime", "patch", "client=3")
     assert root.path(TARGET).read_bytes() == root.path(f"{TARGET}.distrib").read_bytes()
     asked = root.run([PROGRAM, "status"], check=False)
     assert asked.returncode == 1
@@ -242,30 +254,109 @@ def test_a_file_that_cannot_be_patched_never_stops_dpkg(root: Root) -> None:
 
 
 def test_a_version_that_needs_no_patch_is_left_alone(root: Root) -> None:
-    install(root, "patch", "client=4")
+    install(root, "runtime", "patch", "client=4")
     assert root.path(TARGET).read_bytes() == root.path(f"{TARGET}.distrib").read_bytes()
-    assert "unaffected" in root.run([PROGRAM, "status"]).stdout
+    assert status(root)[TARGET]["state"] == "unaffected"
 
 
 def test_a_foreign_diversion_is_respected(root: Root) -> None:
-    install(root, "client")
-    root.run(["dpkg-divert", "--local", "--add", "--no-rename", "--divert", f"{TARGET}.mine", TARGET])
+    install(root, "runtime", "client")
+    root.run(["dpkg-divert", "--local", "--add", "--rename", "--divert", f"{TARGET}.distrib", TARGET])
+    mine = root.path(f"{TARGET}.distrib").read_bytes()
     output = dpkg(root, "--install", *packages("patch"), status=1)
     assert "already diverted by LOCAL" in output
     assert root.run(["dpkg-divert", "--list", f"*{NAMES['patch']}*"]).stdout == ""
     assert not root.path(f"{BYTECODE}.distrib").exists()
+    assert root.path(f"{TARGET}.distrib").read_bytes() == mine
 
 
 def test_without_python_the_pristine_file_is_used(root: Root) -> None:
-    install(root, "client", "patch")
+    install(root, "runtime", "client", "patch")
     root.path(PROGRAM).write_text("#!/nonexistent\n")
     install(root, "client=2")
     assert root.path(TARGET).read_bytes() == root.path(f"{TARGET}.distrib").read_bytes()
 
 
-def test_the_scripts_are_clean(tmp_path: Path) -> None:
-    for name in SCRIPTS:
-        file = tmp_path / name
-        file.write_text(render(f"patch/{name}.j2", **VALUES))
-        subprocess.run(["sh", "-n", str(file)], check=True)
-        subprocess.run(["shellcheck", "--shell=sh", str(file)], check=True)
+def test_another_python_takes_the_old_diversions_along(root: Root) -> None:
+    install(root, "runtime", "client", "patch")
+    install(root, "patch=3")
+    assert "python3.11" not in root.run(["dpkg-divert", "--list", f"*{NAMES['patch']}*"]).stdout
+    assert MARKER not in root.path(TARGET).read_bytes()
+    assert not root.path(f"{TARGET}.distrib").exists()
+    assert dpkg(root, "--verify", NAMES["client"]) == ""
+    install(root, "patch=1")
+    assert_consistent(root)
+    purge_everything(root)
+
+
+# --- Others beside it ---------------------------------------------------------------------------------------------
+
+
+def test_a_second_patch_package_beside_the_first(root: Root) -> None:
+    words_file = f"{SITE}/words/__init__.py"
+    install(root, "wordspatch", "patch", "runtime", "client", "words")
+    assert_consistent(root)
+    told = status(root, "/usr/sbin/acme-words-patch")
+    assert {path: copy["state"] for path, copy in told.items()} == {words_file: "patched"}
+    asked = f"import sys; sys.path.insert(0, {SITE!r}); import words; print(words.first([]), words.first(['a']))"
+    assert root.run(["python3", "-I", "-c", asked]).stdout == "None a\n"
+    dpkg(root, "--purge", NAMES["patch"])
+    assert_consistent(root)
+    assert status(root, "/usr/sbin/acme-words-patch")[words_file]["state"] == "patched"
+    dpkg(root, "--purge", NAMES["wordspatch"])
+    assert root.path(words_file).read_bytes() == WORDS_TEXT
+    assert dpkg(root, "--verify", NAMES["words"]) == ""
+    purge_everything(root)
+
+
+@pytest.mark.parametrize("order", [("patch", "foreign"), ("foreign", "patch")], ids="-".join)
+def test_a_copy_of_another_package_is_patched_and_given_back(root: Root, order: tuple[str, ...]) -> None:
+    file = root.path(f"{SYSTEM}/gradio_client/utils.py")
+    for name in order:
+        install(root, name)
+    pristine = [line for line in file.read_bytes().splitlines() if MARKER not in line]
+    assert len(pristine) == len(file.read_bytes().splitlines()) - 5
+    assert status(root)[f"{SYSTEM}/gradio_client/utils.py"]["state"] == "patched"
+    install(root, "foreign=2")
+    assert MARKER in file.read_bytes()
+    dpkg(root, "--remove", NAMES["patch"])
+    assert dpkg(root, "--verify", NAMES["foreign"]) == ""
+    dpkg(root, "--purge", NAMES["foreign"], NAMES["patch"])
+    assert not file.parent.exists()
+    assert_nothing_left(root)
+
+
+# --- Units --------------------------------------------------------------------------------------------------------
+
+
+def links(root: Root) -> list[str]:
+    found = root.run(["find", "/etc/systemd", "-name", "acme-*", "-printf", "%p -> %l\n"]).stdout
+    return sorted(found.splitlines())
+
+
+def test_the_units_are_enabled_for_the_system_and_for_every_user(root: Root) -> None:
+    install(root, "patch")
+    names = {
+        "system/multi-user.target.wants": "/lib/systemd/system/acme-gradio-patch.path",
+        "user/default.target.wants": "/lib/systemd/user/acme-gradio-patch.path",
+    }
+    enabled = [f"/etc/systemd/{wants}/acme-gradio-patch.path -> {unit}" for wants, unit in names.items()]
+    assert links(root) == enabled
+    # What the administrator has disabled stays so, over upgrades and reinstallations.
+    root.run(["rm", *(link.partition(" ")[0] for link in enabled)])
+    install(root, "patch=2")
+    assert links(root) == []
+    dpkg(root, "--purge", NAMES["patch"])
+    install(root, "patch")
+    assert links(root) == enabled
+    purge_everything(root)
+    assert links(root) == []
+
+
+def test_the_program_is_compiled_and_its_bytecode_goes_with_it(root: Root) -> None:
+    install(root, "patch")
+    share = root.path("/usr/share/acme-gradio-patch")
+    assert sorted(path.name for path in (share / "patcher/__pycache__").glob("main.*")) == ["main.cpython-311.pyc"]
+    install(root, "patch=2")
+    dpkg(root, "--remove", NAMES["patch"])
+    assert not share.exists()

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from requests.adapters import HTTPAdapter
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from urllib3.util import Retry
 
-from debtool.build.image import USUAL_PACKAGES, RootImage
-from debtool.stack.service import free_port, start_service
+from debtool.stack.service import start_service
 from tests.integration.conftest import install
+from tests.support.browsers import chromium
 from tests.support.stacks import REPOSITORY, ServedStack
 
 if TYPE_CHECKING:
@@ -24,15 +21,12 @@ if TYPE_CHECKING:
 
     from selenium.webdriver.remote.webdriver import WebDriver
 
+    from debtool.build.image import RootImage
+
 pytestmark = pytest.mark.root
 
 SCREENSHOT = REPOSITORY / ".work/artefacts/demo.png"
 PROMPT = "a lighthouse in the fog"
-QUIET = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--user-data-dir=/tmp/chromium"),
-    *("--window-size=1280,1000", "--remote-debugging-pipe"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +49,8 @@ def url(demo: ServedStack, bookworm: RootImage, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def browser(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    """Debian's Chromium in a root of its own, driven from here (W3C WebDriver)."""
-    packages = [*USUAL_PACKAGES, "chromium", "chromium-driver", "fonts-dejavu-core"]
-    with RootImage.ensure("bookworm", cache / "roots", packages=packages).instance() as root:
-        port = free_port()
-        log = tmp_path_factory.mktemp("log") / "chromedriver.log"
-        driver = root.start(["chromedriver", f"--port={port}"], log=log)
-        service = f"http://127.0.0.1:{port}"
-        wait_for_driver(service)
-        assert driver.status is None, driver.log_tail()
-        options = webdriver.ChromeOptions()
-        for argument in QUIET:
-            options.add_argument(argument)
-        with webdriver.Remote(command_executor=service, options=options) as remote:
-            yield remote
+    with chromium(cache, tmp_path_factory.mktemp("log") / "chromedriver.log") as driver:
+        yield driver
 
 
 def test_the_demo_is_proved(demo: ServedStack) -> None:
@@ -104,10 +86,3 @@ def test_a_browser_gets_a_picture(url: str, browser: WebDriver) -> None:
     assert len(image.content) > 10_000
     infotext = browser.find_element(By.CSS_SELECTOR, "#txt2img_infotext textarea")
     assert PROMPT in str(infotext.get_property("value"))
-
-
-def wait_for_driver(service: str) -> None:
-    session = requests.Session()
-    session.mount("http://", HTTPAdapter(max_retries=Retry(30, backoff_factor=0.05)))
-    with session:
-        assert session.get(f"{service}/status", timeout=10).json()["value"]["ready"]

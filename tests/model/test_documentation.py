@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from debtool.model import archive, stack, target
+from debtool.model import archive, patch, stack, target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,11 +38,19 @@ MODELS: Mapping[str, Mapping[str, type[Strict]]] = {
         "`[rocm.source]`": target.AptSource,
     },
     "archive.md": {"The file itself": archive.ArchiveDefinition},
+    "patches.md": {
+        "The file itself": patch.Patch,
+        "`[[edits]]`": patch.Edit,
+        "`[[checks]]`": patch.Check,
+        "`[[keeps]]`": patch.Keep,
+        "`[needed_with]`": patch.NeededWith,
+    },
 }
 PARSERS: Mapping[str, Callable[[str, Path], object]] = {
     "stack.md": stack.parse_stack,
     "targets.md": target.parse_target,
     "archive.md": archive.parse_archive,
+    "patches.md": patch.parse_patch,
 }
 
 

@@ -18,6 +18,8 @@ from debtool.model.target import AptSource, Rocm, Target
 from debtool.model.versions import DebianVersion
 from debtool.stack.draft import Build, StackDraft
 from debtool.stack.onboarding import onboarding_lines
+from debtool.stack.patches import stack_patches
+from debtool.stack.project import open_project
 from debtool.stack.recipes.keyring import KeyringDraft, VendorKey
 from debtool.stack.recipes.patch import PatchDraft
 from debtool.stack.recipes.tree import TreeDraft
@@ -85,8 +87,12 @@ def scripts() -> dict[str, str]:
     found: dict[str, str] = {}
     drafts = [("acme", app()), ("acme", keyring()), ("acme bare", app(STACK.replace('["models", "outputs"]', "[]")))]
     for name in ("demo", "cheesegrater"):
-        whole = parse_stack(shipped(f"repo/{name}.toml").read_text(), Path(name))
-        drafts += [(name, draft(TreeDraft, whole, "tree", files=())), (name, draft(PatchDraft, whole, "patch"))]
+        project = open_project(shipped(f"repo/{name}.toml"))
+        [one_patch] = stack_patches(project)
+        drafts += [
+            (name, draft(TreeDraft, project.stack, "tree", files=())),
+            (name, draft(PatchDraft, project.stack, "patch", patch=one_patch.patch)),
+        ]
     for name, one in drafts:
         control = one.control(BUILD, Contents(()))
         found |= {f"{name} {one.recipe} {script}": text for script, text in control.scripts.items()}
