@@ -114,11 +114,14 @@ def full_stack(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterato
     repository = REPOSITORY / "repo"
     shutil.copy(repository / "archive.toml", folder)
     shutil.copytree(repository / "locks", folder / "locks")
+    shutil.copytree(repository / "patches", folder / "patches")
     text = (repository / "cheesegrater.toml").read_text()
     text, trees = re.subn(
         r'^\[\[package\]\]\nrecipe = "tree"\n.*?(?=^\[\[package\]\]|\Z)', "", text, flags=re.MULTILINE | re.DOTALL
     )
     assert trees == 1
+    text, restarts = re.subn(r"^restart = .*\n", "", text, flags=re.MULTILINE)  # of a tree that is not there now
+    assert restarts == 1
     (folder / "stack.toml").write_text(text)
     with ServedStack(folder / "stack.toml", folder / "public", cache) as stack:
         stack.release()

@@ -183,6 +183,7 @@ def stack_with_stand_ins(folder: Path) -> Project:
     repository = REPOSITORY / "repo"
     shutil.copy(repository / "archive.toml", folder)
     shutil.copytree(repository / "locks", folder / "locks")
+    shutil.copytree(repository / "patches", folder / "patches")
     tree = re.compile(r'^\[\[package\]\]\nrecipe = "tree"\n.*?(?=^\[\[package\]\]|\Z)', re.MULTILINE | re.DOTALL)
     found = tree.search((repository / "demo.toml").read_text())
     assert found is not None
