@@ -87,15 +87,15 @@ class TestReading:
     @pytest.mark.root
     def test_root_stays_out_of_homes(self, tree: Tree, tmp_path: Path) -> None:
         (tmp_path / "etc").mkdir()
-        (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nbea:x:4242:4242::/data/bea:/bin/sh\n")
-        for home in ("home/ann/venv", "data/bea/venv", "root/venv", "data/project"):
+        (tmp_path / "etc/passwd").write_text("root:x:0:0::/boss:/bin/sh\nbea:x:4242:4242::/data/bea:/bin/sh\n")
+        for home in ("home/ann/venv", "data/bea/venv", "boss/venv", "data/project"):
             (tmp_path / home).mkdir(parents=True)
         for folder in ("home/ann", "data/bea", "data/bea/venv", "data/project"):
             os.chown(tmp_path / folder, 4242, 4242)
         for path in ("/home/ann", "/home/ann/venv", "/data/bea/venv"):
             with pytest.raises(PatchError, match="is a home of user 4242: root touches nothing there"):
                 tree.folder(path)
-        for path in ("/data/project", "/root/venv"):
+        for path in ("/data/project", "/boss/venv"):
             with tree.folder(path) as opened:
                 assert opened.path == path
 
