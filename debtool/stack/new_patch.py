@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from debtool.deb.files import outside_errors, replace_file
 from debtool.model.definition import toml_string
 from debtool.model.errors import InputError, Issue
 from debtool.model.names import debian_name
 from debtool.model.patch import parse_patch
 from debtool.model.shipped import is_installed
+from debtool.stack.scaffolding import from_template
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,16 +57,10 @@ def new_patch(project: Project, name: str, *, distribution: str, file: str, func
     if any(package.name == name for package in project.stack.package):
         problem = f"the stack has a package {name!r} already"
         raise InputError(Issue(problem, file=project.file, field="package.name", fix="choose another name"))
-    environment = Environment(
-        loader=PackageLoader("debtool.stack", "scaffold"),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 -- TOML, never HTML
-    )
     # Between the template's quotes; a wrong value is told by the file's own rules.
     values = {"distribution": distribution, "file": file, "function": function, "call": function.partition(".")[0]}
     quoted = {key: toml_string(value)[1:-1] for key, value in values.items()}
-    text = environment.get_template("patch.toml.j2").render(**quoted, name=name, where=f"{_FOLDER}/{name}.toml")
+    text = from_template("patch.toml.j2", {**quoted, "name": name, "where": f"{_FOLDER}/{name}.toml"})
     patch = parse_patch(text, path)
     table = (
         "[[package]]\n"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from debtool.host.patcher.recipe import SCHEMA
 from debtool.model.errors import InputError, Issue
 from debtool.model.patch import FILL_IN, PAGE, Patch, parse_patch, unfilled
 from debtool.stack.project import read_definition
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from debtool.model.stack import PatchPackage, Stack
     from debtool.model.target import Target
     from debtool.stack.project import Project
-
-DOCUMENT_SCHEMA = 2
-"""Version of ``patch.json``; 1 had no document, its program knew one patch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +147,7 @@ def patch_document(patch: Patch, paths: PatchPaths, restart: tuple[str, ...] = (
     prevention = {"constraint": patch.constraint, "file": paths.constraints} if patch.constraint else None
     needed = patch.needed_with
     return {
-        "schema": DOCUMENT_SCHEMA,
+        "schema": SCHEMA,
         "package": paths.package,
         "prefix": paths.prefix,
         "name": paths.name,

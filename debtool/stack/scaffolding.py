@@ -14,6 +14,8 @@ from debtool.model.names import debian_name
 from debtool.stack.refusal import LASTING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from debtool.model.target import Target
 
 _FILES = {
@@ -22,6 +24,17 @@ _FILES = {
     "app/main.py": "main.py.j2",
     ".gitignore": "gitignore.j2",
 }
+
+
+def from_template(template: str, values: Mapping[str, object]) -> str:
+    """Return a file of ``scaffold/`` with the values filled in; one that is missing is an error."""
+    environment = Environment(
+        loader=PackageLoader("debtool.stack", "scaffold"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 -- TOML and Python, never HTML
+    )
+    return environment.get_template(template).render(values)
 
 
 def new_stack(folder: Path, *, name: str, maintainer: str, target: Target) -> list[Path]:
@@ -36,12 +49,6 @@ def new_stack(folder: Path, *, name: str, maintainer: str, target: Target) -> li
     taken = [folder / file for file in _FILES if (folder / file).exists()]
     if taken:
         raise InputError(*(Issue("is there already", file=path, fix="choose another folder") for path in taken))
-    environment = Environment(
-        loader=PackageLoader("debtool.stack", "scaffold"),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 -- TOML and Python, never HTML
-    )
     today = dt.datetime.now(dt.UTC).date()
     values = {
         "name": name,
@@ -56,7 +63,7 @@ def new_stack(folder: Path, *, name: str, maintainer: str, target: Target) -> li
         for file, template in _FILES.items():
             path = made / file
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(environment.get_template(template).render(values), encoding="utf-8")
+            path.write_text(from_template(template, values), encoding="utf-8")
         if folder.exists():
             for file in _FILES:
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)

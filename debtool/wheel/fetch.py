@@ -74,6 +74,18 @@ class FileCache:
         file.replace(destination)
         return destination
 
+    def remember(self, note: Path, kept: Path) -> None:
+        """Note at ``note``, a path in the cache, which of its files something is."""
+        replace_file(note, json.dumps({"sha256": self.sha256(kept), "file": kept.name}).encode())
+
+    def recall(self, note: Path) -> Path | None:
+        """Return the file that was remembered at ``note``, if it is still there."""
+        if not note.is_file():
+            return None
+        known = json.loads(note.read_text())
+        path = self.path(known["sha256"], known["file"])
+        return path if path.is_file() else None
+
 
 def fetch(
     lock: Lock,
@@ -187,12 +199,7 @@ def _artefact_at_hand(entry: LockedArtefact, target: Target, cache: FileCache, p
     if place is not None and "://" not in place:
         path = Path(place)
         return _matching_wheel(entry, sorted(path.glob("*.whl")) if path.is_dir() else [path], target, place)
-    note = _note(entry, target, cache, place)
-    if not note.is_file():
-        return None
-    known = json.loads(note.read_text())
-    path = cache.path(known["sha256"], known["file"])
-    return path if path.is_file() else None
+    return cache.recall(_note(entry, target, cache, place))
 
 
 def _fetch_artefact(entry: LockedArtefact, target: Target, cache: FileCache, place: str | None) -> Path:
@@ -210,8 +217,7 @@ def _fetch_artefact(entry: LockedArtefact, target: Target, cache: FileCache, pla
         if entry.sha256 is not None:
             _check_locked(wheel, entry.sha256)
         kept = cache.keep(wheel, digest)
-    note = _note(entry, target, cache, place)
-    replace_file(note, json.dumps({"sha256": digest, "file": kept.name}).encode())
+    cache.remember(_note(entry, target, cache, place), kept)
     return kept
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from debtool.deb.files import replace_file, sha256_of
+from debtool.deb.files import sha256_of
 from debtool.model.errors import InputError, Issue, OutsideError
 from debtool.wheel.pipconfig import PIP
 
@@ -42,18 +41,14 @@ def fetch_wheel(name: str, version: Version, cache: FileCache) -> Path:
         OutsideError: pip could not download it.
     """
     note = cache.folder / "offers" / f"{name}-{version}.json"
-    if note.is_file():
-        known = json.loads(note.read_text())
-        path = cache.path(known["sha256"], known["file"])
-        if path.is_file():
-            return path
+    if (known := cache.recall(note)) is not None:
+        return known
     with cache.scratch() as scratch:
         options = ("--no-deps", *_ANY_WHEEL, "--dest", scratch)
         _pip("download", *options, f"{name}=={version}", doing=f"download {name} {version}", name=name)
         [file] = Path(scratch).glob("*.whl")
-        digest = sha256_of(file)
-        kept = cache.keep(file, digest)
-    replace_file(note, json.dumps({"sha256": digest, "file": kept.name}).encode())
+        kept = cache.keep(file, sha256_of(file))
+    cache.remember(note, kept)
     return kept
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from debtool.build.image import USUAL_PACKAGES, RootImage
-from tests.support.stacks import REPOSITORY, ServedStack, debtool
+from tests.support.browsers import chromium
+from tests.support.stacks import REPOSITORY, ServedStack, copy_definitions, debtool
 from tests.support.wheels import TinyWheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from selenium.webdriver.remote.webdriver import WebDriver
 
     from debtool.build.root import Root
 
@@ -41,6 +43,12 @@ options = parser.parse_args()
 (options.state / "started").write_text("yes")
 HTTPServer(("127.0.0.1", options.port), Answer).serve_forever()
 """
+
+
+@pytest.fixture(scope="module")
+def browser(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    with chromium(cache, tmp_path_factory.mktemp("log") / "chromedriver.log") as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")
@@ -111,11 +119,8 @@ def install(root: Root, stack: ServedStack) -> None:
 def full_stack(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[ServedStack]:
     """The stack without Forge's own tree, which is no Python package and lies outside every index."""
     folder = tmp_path_factory.mktemp("full")
-    repository = REPOSITORY / "repo"
-    shutil.copy(repository / "archive.toml", folder)
-    shutil.copytree(repository / "locks", folder / "locks")
-    shutil.copytree(repository / "patches", folder / "patches")
-    text = (repository / "cheesegrater.toml").read_text()
+    copy_definitions(folder)
+    text = (REPOSITORY / "repo/cheesegrater.toml").read_text()
     text, trees = re.subn(
         r'^\[\[package\]\]\nrecipe = "tree"\n.*?(?=^\[\[package\]\]|\Z)', "", text, flags=re.MULTILINE | re.DOTALL
     )

@@ -12,7 +12,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from debtool.stack.service import start_service
 from tests.integration.conftest import install
-from tests.support.browsers import chromium
 from tests.support.stacks import REPOSITORY, ServedStack
 
 if TYPE_CHECKING:
@@ -45,12 +44,6 @@ def url(demo: ServedStack, bookworm: RootImage, tmp_path_factory: pytest.TempPat
         service = start_service(root, demo.claim().package, tmp_path_factory.mktemp("log") / "demo.log")
         service.wait_for(["/", "/info"], timeout=300)
         yield service.url
-
-
-@pytest.fixture(scope="module")
-def browser(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    with chromium(cache, tmp_path_factory.mktemp("log") / "chromedriver.log") as driver:
-        yield driver
 
 
 def test_the_demo_is_proved(demo: ServedStack) -> None:

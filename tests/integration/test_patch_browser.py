@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 import uv
-from requests.adapters import HTTPAdapter
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from urllib3.util import Retry
 
 from debtool.stack.service import free_port
 from debtool.wheel.bytecode import find_interpreter
 from debtool.wheel.lock import parse_lock
 from debtool.wheel.pipconfig import pip_indexes
-from tests.support.browsers import chromium
+from tests.support.browsers import patient
 from tests.support.patches import gradio, install_program
 from tests.support.stacks import REPOSITORY
 
@@ -70,12 +68,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv"
 
 
-@pytest.fixture(scope="module")
-def browser(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    with chromium(cache, tmp_path_factory.mktemp("log") / "chromedriver.log") as driver:
-        yield driver
-
-
 @contextmanager
 def served(environment: Path, folder: Path) -> Iterator[str]:
     """Run the application; yield its address when it answers, however it does."""
@@ -85,9 +77,8 @@ def served(environment: Path, folder: Path) -> Iterator[str]:
     command = [str(environment / "bin/python"), str(script), str(port)]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, env=own, stdout=log, stderr=log) as server:
         try:
-            session = requests.Session()
-            session.mount("http://", HTTPAdapter(max_retries=Retry(60, backoff_factor=0.1, backoff_max=2)))
-            session.get(f"http://127.0.0.1:{port}/config", timeout=60)
+            with patient(60) as session:
+                session.get(f"http://127.0.0.1:{port}/config", timeout=60)
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()

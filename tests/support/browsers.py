@@ -48,8 +48,13 @@ def chromium(cache: Path, log: Path) -> Iterator[WebDriver]:
             yield remote
 
 
-def _wait_for_driver(service: str) -> None:
+def patient(tries: int) -> requests.Session:
+    """Return a session that waits, up to two seconds between its tries, for a server that has just been started."""
     session = requests.Session()
-    session.mount("http://", HTTPAdapter(max_retries=Retry(30, backoff_factor=0.05)))
-    with session:
+    session.mount("http://", HTTPAdapter(max_retries=Retry(tries, backoff_factor=0.05, backoff_max=2)))
+    return session
+
+
+def _wait_for_driver(service: str) -> None:
+    with patient(30) as session:
         assert session.get(f"{service}/status", timeout=10).json()["value"]["ready"]

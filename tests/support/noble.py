@@ -11,7 +11,6 @@ import functools
 import io
 import json
 import re
-import shutil
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from debtool.stack.release import ArchiveHistory, Request, archive_config
 from debtool.stack.store import Store
 from debtool.wheel.bytecode import find_interpreter
 from tests.support.drafts import Notes
-from tests.support.stacks import REPOSITORY
+from tests.support.stacks import REPOSITORY, copy_definitions
 from tests.support.wheels import TinyWheels
 
 if TYPE_CHECKING:
@@ -181,9 +180,7 @@ class NobleRelease:
 def stack_with_stand_ins(folder: Path) -> Project:
     """Write the full stack into ``folder``, with the demo's application in the place of Forge's tree."""
     repository = REPOSITORY / "repo"
-    shutil.copy(repository / "archive.toml", folder)
-    shutil.copytree(repository / "locks", folder / "locks")
-    shutil.copytree(repository / "patches", folder / "patches")
+    copy_definitions(folder)
     tree = re.compile(r'^\[\[package\]\]\nrecipe = "tree"\n.*?(?=^\[\[package\]\]|\Z)', re.MULTILINE | re.DOTALL)
     found = tree.search((repository / "demo.toml").read_text())
     assert found is not None

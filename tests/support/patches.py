@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from debtool.host import patcher
-from debtool.model.patch import parse_patch
-from debtool.model.shipped import shipped
 from debtool.stack.patches import PatchPaths, patch_document
+from tests.support.patch_packages import gradio as gradio_patch
 
 
 def _gradio() -> dict[str, Any]:
-    file = shipped("repo/patches/gradio.toml")
     paths = PatchPaths("cheesegrater-gradio-patch", "cheesegrater", "gradio-patch", "/x/gradio_client/utils.py", "3.12")
-    document = patch_document(
-        parse_patch(file.read_text(encoding="utf-8"), file), paths, ("cheesegrater-forge.service",)
-    )
+    document = patch_document(gradio_patch(), paths, ("cheesegrater-forge.service",))
     return {**document, "diverted": None}
 
 

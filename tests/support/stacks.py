@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -36,6 +37,14 @@ def debtool(*arguments: str, environment: Mapping[str, str] | None = None) -> st
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
+
+
+def copy_definitions(folder: Path) -> None:
+    """Copy into ``folder`` what the stacks of ``repo`` name beside themselves: archive, locks, patches."""
+    repository = REPOSITORY / "repo"
+    shutil.copy(repository / "archive.toml", folder)
+    for name in ("locks", "patches"):
+        shutil.copytree(repository / name, folder / name)
 
 
 @dataclass

@@ -114,13 +114,11 @@ class Recipe:
 
     def edits_of(self, level: str) -> list[Edit]:
         """Return the edits of a level and of those that it includes."""
-        included = self.levels[: self.levels.index(level) + 1]
-        return [edit for edit in self.edits if edit.level in included]
+        return [edit for edit in self.edits if self.reaches(level, edit.level)]
 
     def checks_of(self, level: str) -> list[Check]:
         """Return the checks of a level and of those that it includes."""
-        included = self.levels[: self.levels.index(level) + 1]
-        return [check for check in self.checks if check.level in included]
+        return [check for check in self.checks if self.reaches(level, check.level)]
 
     def reaches(self, level: str | None, wanted: str) -> bool:
         """Say whether ``level`` includes ``wanted``."""

@@ -4,7 +4,7 @@ A path unit cannot name folders by a pattern, and an environment anywhere may ge
 patches tells its path unit, in a drop-in below /run that is gone after the next boot, where it has found folders.
 """
 
-# ruff: noqa: PTH103, PTH105, PTH123
+# ruff: noqa: PTH103, PTH123
 # Pathlib costs half a start of Python, and this runs after every change that systemd notices.
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import configuration, places, recipe
 from .errors import OutsideError, UsageError
-from .files import Tree
+from .files import Folder, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -41,7 +41,10 @@ def run(document: str) -> NoReturn:
 
 
 def follow(patch: Recipe, usual: Collection[str]) -> int:
-    """Write the drop-in of this user's path unit, and let systemd read it if it is another one. Raises OSError."""
+    """Write the drop-in of this user's path unit, and let systemd read it if it is another one.
+
+    Raises OSError, OutsideError, UsageError.
+    """
     tree = Tree("/")
     system = tree.user == 0
     runtime = "/run" if system else os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{tree.user}")
@@ -80,7 +83,7 @@ def drop_in(folders: Sequence[str]) -> str:
 
 
 def update(file: str, text: str) -> bool:
-    """Make ``file`` hold ``text`` in one step, and say whether it did not before. Raises OSError."""
+    """Make ``file`` hold ``text`` in one step, and say whether it did not before. Raises OSError, OutsideError."""
     try:
         with open(file, encoding="utf-8") as stream:
             if stream.read() == text:
@@ -88,8 +91,8 @@ def update(file: str, text: str) -> bool:
     except FileNotFoundError:
         if text == drop_in([]):
             return False
-    os.makedirs(os.path.dirname(file), mode=0o755, exist_ok=True)  # noqa: PTH120
-    with open(f"{file}.new", "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.replace(f"{file}.new", file)
+    folder, _, name = file.rpartition("/")
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    with Folder.at(folder) as opened:
+        opened.replace(name, text.encode(), marker="new")
     return True
