@@ -172,13 +172,18 @@ def _program(patch: Patch) -> Iterator[_Program]:
     paths = PatchPaths("debtool-trial", "debtool", "trial", f"{_SITE}/{patch.file}", "3")
     document = {**patch_document(patch, paths), "diverted": None}
     with tempfile.TemporaryDirectory(prefix="debtool-patch-") as folder:
-        share = Path(folder)
-        for name, source in host_package("patcher").items():
-            _write(share / "patcher" / name, source.encode())
-        _write(share / "patch.json", document_text(document).encode())
-        values = {"package": paths.package, "share": str(share), "document": str(share / "patch.json")}
-        _write(share / "launcher", render("patch/launcher.j2", **values).encode())
-        yield _Program(share / "launcher", parse_document(document, "patch.json"))
+        yield _Program(write_program(document, Path(folder)), parse_document(document, "patch.json"))
+
+
+def write_program(document: dict[str, Any], share: Path) -> Path:
+    """Put the program of a patch's package, its modules and ``document`` into a folder; return what is to be run."""
+    for name, source in host_package("patcher").items():
+        _write(share / "patcher" / name, source.encode())
+    file = share / "patch.json"
+    _write(file, document_text(document).encode())
+    values = {"package": document["package"], "share": str(share), "document": str(file)}
+    _write(share / "launcher", render("patch/launcher.j2", **values).encode())
+    return share / "launcher"
 
 
 def _try(patch: Patch, program: _Program, wheel: Path, version: Version) -> Trial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from debtool.host.patcher import behaviour
-from debtool.host.patcher.behaviour import Account, account_of, ask_import, ask_isolated, isolated_source
+from debtool.host.patcher.behaviour import Account, account_of, ask_import, ask_isolated
 from debtool.host.patcher.errors import OutsideError, PatchError
+from debtool.host.patcher.isolation import isolated_source
 from debtool.host.patcher.recipe import parse
 from debtool.host.patcher.text import patched_text
 from tests.support.patches import TINY_TEXT, gradio, tiny
@@ -175,6 +177,9 @@ def test_whom_an_import_runs_as() -> None:
 
 
 def test_no_process_can_be_had(sample: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(behaviour, "system_python", lambda: "/nonexistent/python")
-    with pytest.raises(OutsideError, match="/nonexistent/python"):
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(OutsideError, match="no process for the functions: Resource temporarily unavailable"):
         ask_isolated(RECIPE, [sample])

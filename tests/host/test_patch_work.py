@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from debtool.host.patcher import work
-from debtool.host.patcher.commands import Program, build_parser
+from debtool.host.patcher import examining, patching
+from debtool.host.patcher.commands import Program
 from debtool.host.patcher.errors import ChangedError
+from debtool.host.patcher.options import plain
 from debtool.host.patcher.recipe import parse
 from debtool.host.patcher.text import patched_text
 from tests.support.patches import TINY_TEXT, Machine, gradio, tiny
@@ -120,6 +121,15 @@ class TestPlainCopy:
         assert "items" in failure["reason"]
         assert Path(failure["record"]).is_file()
         assert machine.run("apply", machine.path, "--trigger")[0] == 0
+
+    def test_every_copy_is_told_of_and_one_that_fails_stops_none(self, machine: Machine, sample: bytes) -> None:
+        machine.file.write_bytes(b"x = (\n")
+        sites = [f"/srv/{name}/lib/python3.12/site-packages" for name in ("later", "middle")]
+        good = [machine.install(sample, site=site) for site in sites]
+        paths = [machine.path, *(f"{site}/{machine.document['file']}" for site in sites)]
+        status, report = machine.run("apply", *paths)
+        assert (status, [copy["state"] for copy in report["copies"]]) == (1, ["unpatchable", "patched", "patched"])
+        assert [file.read_bytes() for file in good] == [full(sample)] * 2
 
     def test_a_failure_is_forgotten_when_the_copy_is_well(self, machine: Machine, sample: bytes) -> None:
         machine.file.write_bytes(b"x = (\n")
@@ -288,57 +298,57 @@ class TestPlainCopy:
 class TestConcurrency:
     """Somebody else changes the file, or the distribution, while it is being patched."""
 
-    def program(self, machine: Machine) -> tuple[work.Host, Any]:
-        parser = build_parser(RECIPE)
-        options = parser.parse_args(["--root", str(machine.root), "apply", machine.path])
-        program = Program(RECIPE, str(machine.share / "patch.json"), options, parser)
-        return work.Host(RECIPE, program.tree, program.state, program.places), program.copies()[0]
+    def program(self, machine: Machine) -> tuple[examining.Host, Any]:
+        options = plain(["--root", str(machine.root), "apply", machine.path])
+        assert options is not None
+        program = Program(RECIPE, str(machine.share / "patch.json"), options)
+        return examining.Host(RECIPE, program.tree, program.state, program.places), program.copies()[0]
 
     def test_a_file_that_is_replaced_meanwhile_is_patched_as_it_is_then(
         self, machine: Machine, sample: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         host, copy = self.program(machine)
         newer = sample + b"\nNEWER = True\n"
-        asked = work._untouched
+        asked = examining.untouched
 
         def upgrade(*arguments: Any) -> Any:
-            monkeypatch.setattr(work, "_untouched", asked)
+            monkeypatch.setattr(patching, "untouched", asked)
             machine.file.unlink()
             machine.file.write_bytes(newer)
             return asked(*arguments)
 
-        monkeypatch.setattr(work, "_untouched", upgrade)
-        assert work.apply_plain(host, copy, "full", full=False).state == "patched"
+        monkeypatch.setattr(patching, "untouched", upgrade)
+        assert patching.apply_plain(host, copy, "full", full=False, again=False).state == "patched"
         assert machine.file.read_bytes() == full(newer)
 
     def test_a_distribution_that_goes_meanwhile_is_left_alone(
         self, machine: Machine, sample: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         host, copy = self.program(machine)
-        asked = work._untouched
+        asked = examining.untouched
 
         def uninstall(*arguments: Any) -> Any:
             record = next(machine.site.glob("*.dist-info")) / "RECORD"
             record.unlink(missing_ok=True)
             return asked(*arguments)
 
-        monkeypatch.setattr(work, "_untouched", uninstall)
-        assert work.apply_plain(host, copy, "full", full=False).state == "installing"
+        monkeypatch.setattr(patching, "untouched", uninstall)
+        assert patching.apply_plain(host, copy, "full", full=False, again=False).state == "installing"
         assert machine.file.read_bytes() == sample
 
     def test_a_file_that_changes_all_the_time_is_told(
         self, machine: Machine, sample: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         host, copy = self.program(machine)
-        asked = work._untouched
+        asked = examining.untouched
 
         def touch(*arguments: Any) -> Any:
             machine.file.write_bytes(sample + os.urandom(4).hex().join(["# ", "\n"]).encode())
             return asked(*arguments)
 
-        monkeypatch.setattr(work, "_untouched", touch)
+        monkeypatch.setattr(patching, "untouched", touch)
         with pytest.raises(ChangedError, match="changed while it was being patched"):
-            work.apply_plain(host, copy, "full", full=False)
+            patching.apply_plain(host, copy, "full", full=False, again=False)
         assert MARKER not in machine.file.read_bytes()
 
     def test_runs_at_the_same_time(self, machine: Machine, sample: bytes) -> None:
@@ -385,6 +395,21 @@ class TestImport:
         assert copy["reason"].endswith("the pristine file is back")
         assert machine.file.read_bytes() == importable
         assert machine.run("status")[1]["failures"][0]["reason"] == copy["reason"]
+        # It is not tried again by itself: whoever watches the folder would never come to rest.
+        seen = machine.file.stat().st_ctime_ns
+        for arguments in (("apply",), ("apply", "--trigger")):
+            status, again = machine.one(*arguments)
+            assert (again["state"], again["reason"]) == ("unpatchable", copy["reason"])
+            assert machine.file.stat().st_ctime_ns == seen
+            assert again["fix"].endswith(f"apply {machine.path}")
+        assert machine.one("apply", machine.path)[1]["state"] == "unpatchable"
+        assert machine.file.stat().st_ctime_ns != seen
+        # It is when something else is installed.
+        (machine.file.parent / "__init__.py").write_text("")
+        assert machine.one("apply")[1]["state"] == "unpatchable"
+        (machine.site / "other-1.dist-info").mkdir()
+        assert machine.one("apply")[1]["state"] == "patched"
+        assert machine.run("status")[1]["failures"] == []
 
     def test_a_copy_that_a_killed_run_left_unverified_is_verified(self, machine: Machine, importable: bytes) -> None:
         machine.file.write_bytes(full(importable))

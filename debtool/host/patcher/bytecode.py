@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
 
 from .errors import OutsideError, PatchError
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from .files import Content, Folder
 

@@ -1,27 +1,30 @@
-"""The command line, and each command on every copy."""
+"""Each command on every copy."""
 
 # ruff: noqa: PLC0415, PTH100, PTH111, PTH112, PTH120
 # Pathlib costs half a start of Python; what only some runs need is loaded there.
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
 
-from . import configuration, report, stamps, versions, work
+from . import configuration, examining, patching, report, restoring, stamps, verifying, versions
 from .errors import DocumentError, OutsideError, PatchError, UsageError
 from .files import Tree
 from .findings import FAILED, OURS, Copy, Finding
 from .main import question, state_folder
+from .options import parsed
 from .places import Places
 from .recipe import SCHEMA, Recipe, load
 from .state import State
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
+
+    from .options import Options
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOOK = f"{HERE}/hook"
@@ -30,17 +33,18 @@ STEP = 0.2
 """Seconds between two looks at an installation that is not finished."""
 
 
-def main(document: str, arguments: list[str], began: int) -> int:
-    """Run one command and return its exit status."""
+def main(document: str, arguments: list[str], options: Options | None, began: int) -> int:
+    """Run one command and return its exit status; without ``options``, argparse reads the arguments."""
     trigger = "--trigger" in arguments
     name = sys.argv[0].rpartition("/")[2]
     try:
         recipe = load(document)
-        parser = build_parser(recipe)
-        options = parser.parse_args(arguments)
+        if options is None or (options.level is not None and options.level not in recipe.levels):
+            about = f"Keep {recipe.distribution} working where {recipe.defect}."
+            options = parsed(arguments, recipe.package, about, recipe.levels)
         if options.command == "hook":
             return _hook(recipe, options)
-        program = Program(recipe, document, options, parser)
+        program = Program(recipe, document, options)
         if options.command == "watch":
             from .watching import watch
 
@@ -54,63 +58,18 @@ def main(document: str, arguments: list[str], began: int) -> int:
         return 0 if trigger and not isinstance(error, DocumentError) else 3
 
 
-def build_parser(recipe: Recipe) -> argparse.ArgumentParser:
-    """Return the command line."""
-    parser = argparse.ArgumentParser(
-        prog=recipe.package,
-        description=f"Keep {recipe.distribution} working where {recipe.defect}.",
-        epilog="Exit status: 0 nothing to do or done, 1 findings, 2 usage, 3 the system stood in the way.",
-    )
-    parser.add_argument("--root", help="take every absolute path below this folder (for images and tests)")
-    parser.add_argument("--state", help="where records and copies are kept")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("status", "say of every known copy what it is, and of earlier failures"),
-        ("apply", "patch what needs it"),
-        ("verify", "ask each copy's own interpreter how it behaves"),
-        ("restore", "put the pristine files back"),
-        ("list", "say where copies are, without running anything"),
-        ("watch", "patch whatever is installed, until SIGTERM (for machines without systemd)"),
-        ("hook", "'hook path': print the folder that patches at import, if it is on PYTHONPATH"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("--json", action="store_true", help="print one JSON object")
-        if name == "hook":
-            command.add_argument("what", choices=["path"], nargs="?", default="path")
-            continue
-        if name != "watch":
-            command.add_argument("paths", nargs="*", metavar="FILE", help="default: every known copy")
-        if name in {"apply", "watch"}:
-            command.add_argument("--level", choices=recipe.levels, default=recipe.ships)
-            command.add_argument("--settle", type=float, default=0, metavar="SECONDS", help="wait for installers")
-        if name == "apply":
-            command.add_argument("--trigger", action="store_true", help="record failures and exit 0 (dpkg)")
-            command.add_argument("--diverted", metavar="PRISTINE", help="the file as dpkg unpacked it")
-            command.add_argument("--to", metavar="FILE", help="the file that Python imports")
-            command.add_argument("--quiet-unless-changed", action="store_true", help="print nothing if nothing changed")
-            command.add_argument("--restart-changed", action="store_true", help="restart services of changed files")
-        if name == "verify":
-            command.add_argument("--python", help="ask this interpreter instead")
-        if name == "watch":
-            command.add_argument("--interval", type=float, default=1, metavar="SECONDS", help="where inotify is not")
-    return parser
-
-
 class Program:
     """One command with its options on this machine."""
 
-    def __init__(
-        self, recipe: Recipe, document: str, options: argparse.Namespace, parser: argparse.ArgumentParser
-    ) -> None:
+    def __init__(self, recipe: Recipe, document: str, options: Options) -> None:
         self.recipe, self.document, self.options = recipe, document, options
-        self.trigger = getattr(options, "trigger", False)
         self.state = State(state_folder(recipe.prefix, recipe.name, options.root, options.state), recipe.marker)
         self.tree = Tree(options.root or "/")
         self.stamps = f"{self.state.folder}/stamps.json"
         self.configuration = f"/etc/{recipe.prefix}/{recipe.name}.d"
-        self.level = getattr(options, "level", recipe.ships)
+        self.level = options.level or recipe.ships
         self.places = self._places()
-        self.given = self._given(parser)
+        self.given = self._given()
         self._seen: dict[str, list[int] | None] = {}
         self._told: dict[str, str] = {}
 
@@ -118,18 +77,16 @@ class Program:
         home = os.environ.get("HOME") or os.path.expanduser("~")
         return Places(self.tree, self.recipe.file, home.rstrip("/"))
 
-    def _given(self, parser: argparse.ArgumentParser) -> list[Copy]:
-        """Return the copies that the command line names. Ends the program for a wrong one."""
-        options = self.options
-        diverted, to = getattr(options, "diverted", None), getattr(options, "to", None)
-        paths = getattr(options, "paths", [])
+    def _given(self) -> list[Copy]:
+        """Return the copies that the command line names. Raises UsageError for a wrong one."""
+        diverted, to, paths = self.options.diverted, self.options.to, self.options.paths
         if (diverted or to) and (not (diverted and to) or paths):
-            parser.error("--diverted PRISTINE and --to FILE go together, without further paths")
+            raise UsageError("--diverted PRISTINE and --to FILE go together, without further paths")
         for path in [*paths, *([to] if to else [])]:
             if not path.startswith("/"):
-                parser.error(f"{path}: must be an absolute path")
-        if diverted and (not diverted.startswith(f"{to}.") or "/" in diverted.removeprefix(to)):
-            parser.error(f"{diverted}: PRISTINE is the same path as FILE with a suffix")
+                raise UsageError(f"{path}: must be an absolute path")
+        if diverted and to and (not diverted.startswith(f"{to}.") or "/" in diverted.removeprefix(to)):
+            raise UsageError(f"{diverted}: PRISTINE is the same path as FILE with a suffix")
         if to:
             return [Copy(to, diverted, self.places.python(to), origin="command line", named=True)]
         return [self.places.named(os.path.normpath(path), "command line") for path in paths]
@@ -154,7 +111,7 @@ class Program:
         try:
             entries = configuration.read(self.tree, self.configuration)
         except UsageError as error:
-            if not self.trigger:
+            if not self.options.trigger:
                 raise
             # A wrong line must not leave dpkg's copy unpatched.
             print(f"{self.recipe.package}: {error}", file=sys.stderr)
@@ -174,14 +131,14 @@ class Program:
     def once(self, began: int) -> int:
         """Run the command once, report, and return the exit status."""
         command = self.options.command
-        findings = self._settling(began) if getattr(self.options, "settle", 0) else self._pass(began)
+        findings = self._settling(began) if self.options.settle else self._pass(began)
         failures = self._failures() if command == "status" else []
-        if getattr(self.options, "restart_changed", False):
+        if self.options.restart_changed:
             self._restart(findings)
-        if not (getattr(self.options, "quiet_unless_changed", False) and not self._worth_telling(findings)):
+        if not (self.options.quiet_unless_changed and not self._worth_telling(findings)):
             show = report.as_json if self.options.json else report.as_text
             show(self.recipe, command, findings, failures)
-        if self.trigger or command == "list":
+        if self.options.trigger or command == "list":
             return 0
         return max([finding.status for finding in findings] + [1 if failures else 0])
 
@@ -209,13 +166,13 @@ class Program:
 
     def carry_out(self, copy: Copy) -> Finding:
         """Run the command on one copy; what stands in its way becomes a finding, and is recorded."""
-        host = work.Host(self.recipe, self.tree, self.state, self.places)
+        host = examining.Host(self.recipe, self.tree, self.state, self.places)
         try:
             return self._carried_out(host, copy)
         except (PatchError, FileNotFoundError) as error:
-            finding = work.listed(host, copy, "unpatchable", str(error))
+            finding = examining.listed(host, copy, "unpatchable", str(error))
         except (OutsideError, OSError) as error:
-            finding = work.listed(host, copy, "error", str(error))
+            finding = examining.listed(host, copy, "error", str(error))
             if self._read_only(copy):
                 finding.fix = f"make it writable, or patch at import: PYTHONPATH={HOOK} in its environment"
         if self.options.command in {"apply", "watch"}:
@@ -223,17 +180,17 @@ class Program:
                 self.state.write_record(finding)
         return finding
 
-    def _carried_out(self, host: work.Host, copy: Copy) -> Finding:
+    def _carried_out(self, host: examining.Host, copy: Copy) -> Finding:
         command = self.options.command
         if command in {"apply", "watch"} and copy.diverted:
-            return work.apply_diverted(host, copy, self.level)
+            return patching.apply_diverted(host, copy, self.level)
         if command in {"apply", "watch"}:
-            return work.apply_plain(host, copy, self.level, full=not self.trigger)
+            return patching.apply_plain(host, copy, self.level, full=not self.options.trigger, again=bool(self.given))
         if command == "restore":
-            return work.restore(host, copy)
+            return restoring.restore(host, copy)
         if command == "verify":
-            return work.verify(host, copy, self.options.python)
-        return work.listed(host, copy) if command == "list" else work.examine(host, copy).finding
+            return verifying.verify(host, copy, self.options.python)
+        return examining.listed(host, copy) if command == "list" else examining.examine(host, copy).finding
 
     def _read_only(self, copy: Copy) -> bool:
         return not os.access(self.tree.at(copy.folder), os.W_OK, effective_ids=True)
@@ -349,7 +306,7 @@ class Program:
         return asked.returncode != 0 or asked.stdout == "installed"
 
 
-def _hook(recipe: Recipe, options: argparse.Namespace) -> int:
+def _hook(recipe: Recipe, options: Options) -> int:
     """Print the folder that patches at import, for PYTHONPATH."""
     if options.json:
         import json

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .errors import OutsideError, PatchError, UsageError
+from .values import dataclass
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from .files import Tree
 

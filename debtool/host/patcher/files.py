@@ -12,11 +12,11 @@ import contextlib
 import errno
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .errors import ChangedError, OutsideError, PatchError
+from .values import dataclass
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

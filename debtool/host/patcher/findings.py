@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+
+from .values import dataclass
 
 OURS, HAND, UPSTREAM = "this program", "hand", "upstream"
 """Who made a copy work."""
@@ -50,7 +51,7 @@ class Finding:
 
     ``state`` is one of patched, unpatched, unaffected, missing, restored, installing, unpatchable and error.
     ``verified`` says how the behaviour was seen ("functions in isolation", "imported by …"), and ``verified_time``
-    when (seconds since 1970).
+    when (seconds since 1970). ``refused`` tells what a wrong import came of: the patched text, and what was beside it.
     """
 
     path: str
@@ -74,7 +75,7 @@ class Finding:
     origin: str = ""
     named: bool = False
     fix: str | None = None
-    time: int = field(default_factory=lambda: int(time.time()))
+    refused: str | None = None
 
     @property
     def good(self) -> bool:
@@ -87,8 +88,8 @@ class Finding:
         return 0 if self.good else 3 if self.state == "error" else 1
 
     def content(self) -> dict[str, object]:
-        """Return it as a JSON object."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Return it as a JSON object, with the time (seconds since 1970)."""
+        return {**{name: getattr(self, name) for name in self.__slots__}, "time": int(time.time())}
 
     def seen(self, how: str) -> None:
         """Note how, and now, the behaviour was verified."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib.machinery
 import os
 import sys
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType, ModuleType

@@ -7,11 +7,11 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from .errors import OutsideError, PatchError
 from .findings import Copy
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

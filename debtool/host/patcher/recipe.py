@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import DocumentError
+from .values import dataclass
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any, TypeVar
 
-Value = TypeVar("Value")
+    Value = TypeVar("Value")
 
 SCHEMA = 2
 """Version of patch.json, of the records and of the JSON that the program prints."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
 
 from .findings import OURS
 from .recipe import SCHEMA
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from .findings import Finding
     from .recipe import Recipe

@@ -14,14 +14,15 @@ import json
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Any
 
 from .errors import OutsideError, PatchError
 from .files import Folder
 from .recipe import SCHEMA
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from .findings import Finding
 

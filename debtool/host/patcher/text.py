@@ -1,16 +1,18 @@
 """The text of a module: functions are located by the syntax tree, guards spliced in as lines, all other bytes stay."""
 
+# ruff: noqa: PLC0415
+# What only some runs need is loaded there.
 from __future__ import annotations
 
 import ast
-import io
+import codecs
 import re
-import tokenize
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 from .errors import PatchError
+from .values import dataclass
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -30,8 +32,12 @@ class Insertion:
     then: str
 
 
+@lru_cache(maxsize=2)
 def parse(source: bytes) -> ast.Module:
-    """Parse a module's bytes, encoding cookie and byte order mark included (PEP 263). Raises PatchError."""
+    """Parse a module's bytes, encoding cookie and byte order mark included (PEP 263). Raises PatchError.
+
+    The text as it is and as it will be are each asked for several times; nobody changes a tree.
+    """
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -90,6 +96,11 @@ def pristine_text(source: bytes, recipe: Recipe) -> bytes | None:
 
 def encoding_of(source: bytes) -> str:
     """Return the name of a module's encoding. Raises PatchError."""
+    if b"coding" not in source[:512] and not source.startswith(codecs.BOM_UTF8):
+        return "utf-8"  # without tokenize, which would be half of this program's start
+    import io
+    import tokenize
+
     head = b"\n".join(source.splitlines()[:2])  # a line may end with \r alone
     try:
         return tokenize.detect_encoding(io.BytesIO(head).readline)[0]

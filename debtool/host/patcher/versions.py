@@ -6,12 +6,12 @@ import base64
 import contextlib
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .errors import OutsideError, PatchError
 from .recipe import RELEASE
+from .values import dataclass
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import select
 import signal
 import time
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -33,6 +34,7 @@ LONGEST = 60.0
 
 def watch(program: Program) -> int:
     """Apply, and again whenever something changes, until SIGTERM or SIGINT; return the exit status 0."""
+    gc.enable()
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
