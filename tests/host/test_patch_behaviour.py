@@ -71,6 +71,22 @@ def test_code_that_does_not_end_is_ended(sample: bytes, monkeypatch: pytest.Monk
         ask_isolated(RECIPE, [text])
 
 
+def test_an_answer_without_end_is_none(sample: bytes) -> None:
+    wild = b"        import os\n        while True: os.write(3, b'x' * 65536)"
+    text = sample.replace(b'        return "const"', wild)
+    with pytest.raises(PatchError, match="the functions do not run"):
+        ask_isolated(RECIPE, [text])
+
+
+def test_nothing_of_this_process_is_open_or_known_there(sample: bytes, tmp_path: Path) -> None:
+    wild = b"        import os; return repr((sorted(os.listdir('/proc/self/fd')), dict(os.environ), os.getcwd()))"
+    text = sample.replace(b'        return "const"', wild)
+    with (tmp_path / "file").open("w"):
+        (seen,) = ask_isolated(parse(gradio(checks=asking("get_type"), keeps=[]), "p"), [text])
+    # 0 to 2 lead nowhere, 3 is the answer's, 4 is the listing's own.
+    assert seen.checks[0].text == "(['0', '1', '2', '3', '4'], {}, '/')"
+
+
 def test_what_the_functions_print_is_no_answer(sample: bytes) -> None:
     text = sample.replace(b'        return "const"', b'        print("{}"); return "const"')
     (seen,) = ask_isolated(RECIPE, [text])

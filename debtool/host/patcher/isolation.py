@@ -33,6 +33,9 @@ KILL = 9
 """SIGKILL (signal(7)), without loading the module of the names."""
 
 CPU_SECONDS = 20
+LARGEST = 16 << 20
+"""An answer has less than this many bytes."""
+
 PIPE = 3
 """The one descriptor that the process has beside the standard ones, which lead nowhere."""
 
@@ -107,7 +110,12 @@ def alone(work: Callable[[], Any], seconds: float) -> Any:
     """
     try:
         reader, writer = os.pipe()
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError:
+            os.close(reader)
+            os.close(writer)
+            raise
     except OSError as error:
         raise OutsideError(f"no process for the functions: {error.strerror}") from error
     if child == 0:
@@ -131,10 +139,10 @@ def alone(work: Callable[[], Any], seconds: float) -> Any:
 
 
 def _line(reader: int, deadline: float) -> bytes | None:
-    """Return what comes before a line end or the writer's end; None if neither does."""
+    """Return what comes before a line end, the writer's end or too much of it; None if none of these does."""
     poll, found = select.poll(), b""
     poll.register(reader, select.POLLIN)
-    while not found.endswith(b"\n"):
+    while not found.endswith(b"\n") and len(found) < LARGEST:
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
             return None
