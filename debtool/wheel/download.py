@@ -20,7 +20,15 @@ _TIMEOUT = 60
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 
 
-def download(url: str, file: Path, *, fix: str, auth: tuple[str, str] | None = None) -> None:
+def download(
+    url: str,
+    file: Path,
+    *,
+    fix: str,
+    auth: tuple[str, str] | None = None,
+    cert: str | None = None,
+    proxy: str | None = None,
+) -> None:
     """Write what is at ``url`` to ``file``.
 
     Args:
@@ -28,12 +36,22 @@ def download(url: str, file: Path, *, fix: str, auth: tuple[str, str] | None = N
         file: Where to.
         fix: What to do when it fails.
         auth: User name and password; by default what ``~/.netrc`` has for the host.
+        cert: A file of certificates to trust instead of the usual ones.
+        proxy: The URL of a proxy; by default what the environment says.
 
     Raises:
         OutsideError: It cannot be had, or not whole.
     """
     try:
-        answer = requests.get(url, stream=True, timeout=_TIMEOUT, headers=_AS_IT_IS, auth=auth)
+        answer = requests.get(
+            url,
+            stream=True,
+            timeout=_TIMEOUT,
+            headers=_AS_IT_IS,
+            auth=auth,
+            verify=cert or True,
+            proxies={"http": proxy, "https": proxy} if proxy else None,
+        )
         with answer, file.open("wb") as written:
             answer.raise_for_status()
             shutil.copyfileobj(answer.raw, written)

@@ -23,12 +23,16 @@ class PipIndexes:
         extra_index_urls: Further indexes.
         find_links: Folders and pages with links to files.
         no_index: Whether only ``find_links`` count.
+        cert: A file of certificates to trust instead of the usual ones.
+        proxy: The URL of a proxy for all of them.
     """
 
     index_url: str | None
     extra_index_urls: tuple[str, ...]
     find_links: tuple[str, ...]
     no_index: bool = False
+    cert: str | None = None
+    proxy: str | None = None
 
     def uv_options(self) -> list[str]:
         """Return uv's options for the same indexes with pip's rule: the best version of all of them."""
@@ -42,6 +46,11 @@ class PipIndexes:
         for place in self.find_links:
             options += ["--find-links", place]
         return options
+
+    def uv_environment(self) -> dict[str, str]:
+        """Return the variables that let uv reach the indexes as pip does."""
+        found = {"SSL_CERT_FILE": self.cert} if self.cert else {}
+        return found | (dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), self.proxy) if self.proxy else {})
 
     def auth_for(self, url: str) -> tuple[str, str] | None:
         """Return the user name and password for a file of an index: what the URL of one on the same host has, if any.
@@ -75,8 +84,8 @@ def pip_indexes() -> PipIndexes:
 def parse_pip_config(text: str) -> PipIndexes:
     """Return the indexes in the output of ``pip config list``.
 
-    >>> parse_pip_config("global.find-links='/srv/a /srv/b'")
-    PipIndexes(index_url=None, extra_index_urls=(), find_links=('/srv/a', '/srv/b'), no_index=False)
+    >>> parse_pip_config("global.find-links='/srv/a /srv/b'").find_links
+    ('/srv/a', '/srv/b')
     """
     values: dict[str, str] = {}
     # From the weakest to the strongest (pip's documentation, "Configuration": precedence).
@@ -90,4 +99,6 @@ def parse_pip_config(text: str) -> PipIndexes:
         tuple(values.get("extra-index-url", "").split()),
         tuple(values.get("find-links", "").split()),
         no_index=values.get("no-index", "").lower() in {"1", "true", "yes", "on"},
+        cert=values.get("cert"),
+        proxy=values.get("proxy"),
     )

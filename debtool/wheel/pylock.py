@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -57,15 +58,17 @@ def resolved(
     wanted.write_text("\n".join([*requirements, ""]))
     held.write_text("\n".join([*constraints, ""]))
     glibc = min(int(target.glibc.split(".")[1]), _UV_NEWEST_GLIBC)
+    indexes = pip_indexes()
     command = [
         *(_program(), "pip", "compile", "--quiet", "--no-config", "--python", sys.executable),
         *("--format", "pylock.toml", "--no-header", "--no-annotate"),
         *("--python-version", target.python_full, "--python-platform", f"x86_64-manylinux_2_{glibc}"),
-        *pip_indexes().uv_options(),
+        *indexes.uv_options(),
         *options,
         *("--constraints", str(held), "--output-file", str(output), str(wanted)),
     ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    environment = os.environ | indexes.uv_environment()
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
     if result.returncode:
         raise CannotResolveError(result.stderr)
     packages: list[dict[str, Any]] = tomllib.loads(output.read_text())["packages"]

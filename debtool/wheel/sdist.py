@@ -50,7 +50,8 @@ def download_sdist(name: NormalizedName, version: Version, target: Target, folde
     if urlsplit(url).scheme == "file":
         _copy(url, file)
     else:
-        download(url, file, fix=_FIX, auth=pip_indexes().auth_for(url))
+        indexes = pip_indexes()
+        download(url, file, fix=_FIX, auth=indexes.auth_for(url), cert=indexes.cert, proxy=indexes.proxy)
     if (told := sdist.get("hashes", {}).get("sha256")) is not None:
         check_hash(file, told, "the index", fix="try again; if it stays, do not use this index, and tell its owner")
     return file

@@ -7,6 +7,7 @@ import http.server
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from debtool.deb.files import sha256_of
 
@@ -22,7 +23,7 @@ def served_index(folder: Path, user: str, password: str, *, sha256: str | None =
     """Serve the sdists of ``folder`` as a simple index (PEP 503) and yield its host and port.
 
     Links have the files' hashes, or ``sha256`` in their place. Files are said to be compressed on the way, as some
-    servers say of every .gz.
+    servers say of every .gz. It serves every other host as well: it may be given as a proxy.
     """
     known = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
@@ -30,15 +31,17 @@ def served_index(folder: Path, user: str, password: str, *, sha256: str | None =
         def do_GET(self) -> None:
             if self.headers.get("Authorization") != known:
                 self._answer(401, b"", _REALM)
-            elif self.path.startswith("/simple/"):
-                name = self.path.split("/")[2]
+                return
+            path = urlsplit(self.path).path
+            if path.startswith("/simple/"):
+                name = path.split("/")[2]
                 links = [
                     f'<a href="/files/{one.name}#sha256={sha256 or sha256_of(one)}">{one.name}</a>'
                     for one in folder.glob(f"{name}-*")
                 ]
                 self._answer(200 if links else 404, "\n".join(links).encode(), {"Content-Type": "text/html"})
             else:
-                file = folder / self.path.rpartition("/")[2]
+                file = folder / path.rpartition("/")[2]
                 self._answer(200, file.read_bytes(), {"Content-Encoding": "gzip"})
 
         def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:

@@ -102,7 +102,7 @@ def test_an_sdist_that_an_index_does_not_have(tiny_index: TinyWheels, target: Ta
         fetch(Lock("s", "bookworm", "0" * 64, (gone,), ()), target, cache)
 
 
-@pytest.mark.parametrize("place", ["url", "netrc"])
+@pytest.mark.parametrize("place", ["url", "netrc", "proxy"])
 def test_an_sdist_comes_from_an_index_that_asks_who_one_is(
     place: str,
     tiny_index: TinyWheels,
@@ -117,7 +117,10 @@ def test_an_sdist_comes_from_an_index_that_asks_who_one_is(
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     with served_index(tiny_index.folder, "me", "s3cr@t") as host:
-        _only_index(f"http://{'me:s3cr%40t@' if place == 'url' else ''}{host}/simple/")
+        if place == "proxy":  # a host that nobody but the proxy knows
+            _only_index("http://me:s3cr%40t@index.invalid/simple/", f"proxy = http://{host}")
+        else:
+            _only_index(f"http://{'me:s3cr%40t@' if place == 'url' else ''}{host}/simple/")
         [path] = fetch(_lock([sdist]), target, cache).values()
     assert path.read_bytes() == sdist.read_bytes()
     assert not (tmp_path / "mark").exists()
@@ -144,9 +147,10 @@ def test_an_sdist_must_be_the_one_that_the_index_tells_of(
     assert not list(cache.folder.rglob("*.tar.gz"))
 
 
-def _only_index(url: str) -> None:
-    """Let pip be configured with this index and nothing else."""
-    Path(os.environ["PIP_CONFIG_FILE"]).write_text(f"[global]\nindex-url = {url}\nextra-index-url =\nfind-links =\n")
+def _only_index(url: str, *more: str) -> None:
+    """Let pip be configured with this index, ``more`` lines and nothing else."""
+    lines = ["[global]", f"index-url = {url}", "extra-index-url =", "find-links =", *more]
+    Path(os.environ["PIP_CONFIG_FILE"]).write_text("\n".join([*lines, ""]))
 
 
 def test_a_file_with_another_hash_is_refused(tiny_index: TinyWheels, target: Target, cache: FileCache) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,8 +39,18 @@ def test_uv_gets_the_same_places() -> None:
     assert only_links[2:] == ["--no-index", "--find-links", "/srv/wheels"]
 
 
+def test_certificates_and_a_proxy() -> None:
+    found = parse_pip_config("global.cert='/srv/ca.pem'\nglobal.proxy='http://p.example:3128'\n")
+    assert found.uv_environment() == {
+        "SSL_CERT_FILE": "/srv/ca.pem",
+        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://p.example:3128"),
+    }
+    assert parse_pip_config("").uv_environment() == {}
+
+
 def test_pips_own_answer_is_read(tiny_index: TinyWheels) -> None:
-    assert pip_indexes() == PipIndexes(None, (), (str(tiny_index.folder),), no_index=True)
+    found = replace(pip_indexes(), cert=None, proxy=None)  # the machine's own
+    assert found == PipIndexes(None, (), (str(tiny_index.folder),), no_index=True)
 
 
 def test_pip_missing(monkeypatch: pytest.MonkeyPatch) -> None:
