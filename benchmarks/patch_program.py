@@ -1,11 +1,14 @@
 """What a patch package costs: its program beside a bare Python, and a dpkg run with it beside one without it.
 
     python benchmarks/patch_program.py program        the program: half a minute
+    python benchmarks/patch_program.py watch          how soon after pip it patches: a minute
     sudo python benchmarks/patch_program.py dpkg      in throwaway roots of Debian 12: some minutes
 
 Part *program*: the stack's Gradio patch on the real gradio_client 1.2.0 in a folder laid out as an environment, run as
 its package runs it; before each real ``apply`` the file is as pip brought it. Every command is started in turn with
 ``python3 -c pass`` of the same interpreter, and its ratio is taken pair by pair.
+
+Part *watch*: pip puts gradio_client 1.2.0 and 1.3.0 into an environment in turn, and ``watch`` patches each.
 
 Part *dpkg*: two roots get the same two versions of a package with that file, one after the other; one of the roots has
 the patch package, whose trigger patches each of them.
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,36 +56,44 @@ if TYPE_CHECKING:
     from debtool.build.root import Root
 
 PYTHON = "/usr/bin/python3"
+PATIENCE = 60
+"""Seconds."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["program", "dpkg"])
-    parser.add_argument("--runs", type=int, help="of each command (program: 31, dpkg: 9)")
+    parser.add_argument("part", choices=["program", "watch", "dpkg"])
+    parser.add_argument("--runs", type=int, help="of each command (program: 31, watch: 10, dpkg: 9)")
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/debtool").expanduser())
     options = parser.parse_args()
-    wheel = fetch_wheel("gradio-client", Version("1.2.0"), FileCache.below(options.cache))
-    with zipfile.ZipFile(wheel) as archive:
+    files = FileCache.below(options.cache)
+    wheels = [fetch_wheel("gradio-client", Version(version), files) for version in ("1.2.0", "1.3.0")]
+    with zipfile.ZipFile(wheels[0]) as archive:
         text = archive.read("gradio_client/utils.py")
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="debtool-benchmark-") as folder:
         if options.part == "program":
             program(Path(folder), text, options.runs or 31)
+        elif options.part == "watch":
+            watch(Path(folder), wheels, options.runs or 10)
         else:
             dpkg(Path(folder), text, options.runs or 9, options.cache)
     print(f"\nLoad {load:.1f} before, {os.getloadavg()[0]:.1f} after.")
 
 
-def program(folder: Path, text: bytes, runs: int) -> None:
-    root = folder / "root"
+def laid_out(folder: Path) -> list[str]:
+    """Lay the program out in a folder, with an environment below its root; return the command without its arguments."""
     paths = PatchPaths("bench-patch", "bench", "patch", "/srv/none/gradio_client/utils.py", "3")
-    document = {**patch_document(gradio(), paths), "diverted": None}
-    launcher = write_program(document, folder / "share")
-    file = lay_out(root, text)
-    settings = root / "etc/bench/patch.d"
+    launcher = write_program({**patch_document(gradio(), paths), "diverted": None}, folder / "share")
+    settings = folder / "root/etc/bench/patch.d"
     settings.mkdir(parents=True)
     (settings / "here.conf").write_text("root = /srv/environment\n")
-    command = [PYTHON, "-IS", str(launcher), "--root", str(root)]
+    return [PYTHON, "-IS", str(launcher), "--root", str(folder / "root")]
+
+
+def program(folder: Path, text: bytes, runs: int) -> None:
+    command = laid_out(folder)
+    file = lay_out(folder / "root", text)
 
     def pristine() -> None:
         file.write_bytes(text)
@@ -125,6 +137,40 @@ def timed(command: Sequence[str], before: Callable[[], None] | None = None) -> f
         before()
     began = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def watch(folder: Path, wheels: Sequence[Path], runs: int) -> None:
+    command = laid_out(folder)
+    environment = folder / "root/srv/environment"
+    venv.create(environment, symlinks=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python"), "--quiet", "install", "--no-deps"]
+
+    def install(wheel: Path) -> None:
+        subprocess.run([*pip, "--no-index", str(wheel)], check=True)
+
+    install(wheels[0])
+    [file] = environment.glob("lib/python3*/site-packages/gradio_client/utils.py")
+    seconds = []
+    with subprocess.Popen([*command, "watch"], stdout=subprocess.DEVNULL) as watching:
+        try:
+            wait_until_patched(file)
+            for number in range(1, runs + 1):
+                install(wheels[number % 2])
+                seconds.append(wait_until_patched(file))
+        finally:
+            watching.terminate()
+    print("| from pip's end until it is patched | s |\n|---|---|")
+    print(f"| median | {statistics.median(seconds):.2f} |\n| longest of {runs} | {max(seconds):.2f} |")
+
+
+def wait_until_patched(file: Path) -> float:
+    """Return the seconds until a file has the program's mark."""
+    began = time.perf_counter()
+    while b"bench-patch" not in file.read_bytes():
+        if time.perf_counter() - began > PATIENCE:
+            raise TimeoutError(f"{file} was not patched")
+        time.sleep(0.005)
     return time.perf_counter() - began
 
 
