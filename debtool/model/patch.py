@@ -166,10 +166,11 @@ class Keep(Strict):
 
 
 class NeededWith(Strict):
-    """Another distribution without which, or before which, the defect does not show."""
+    """Another distribution without which, or before which, the defect does not show, ``unless`` there is a reason."""
 
     distribution: DistributionName
     from_: Release = Field(alias="from")
+    unless: _Printable | None = None
 
 
 class Patch(Strict):

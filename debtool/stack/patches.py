@@ -158,7 +158,7 @@ def patch_document(patch: Patch, paths: PatchPaths, restart: tuple[str, ...] = (
         "file": patch.file,
         "affected": [[str(end) if end else None for end in one] for one in patch.ranges],
         "defect": patch.defect,
-        "needed_with": {"distribution": needed.distribution, "from": needed.from_} if needed else None,
+        "needed_with": needed.model_dump(by_alias=True) if needed else None,
         "prevention": prevention,
         "restart": list(restart),
         "diverted": {"target": paths.target, "pristine": paths.diverted},

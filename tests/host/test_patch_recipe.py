@@ -52,6 +52,7 @@ def test_open_ends_and_a_top_level_module() -> None:
         ({"affected": [["1.0b1", None]]}, r"affected\[0\]"),
         ({"needed_with": {"distribution": "pydantic"}}, "needed_with.from: must be str, not missing"),
         ({"needed_with": {"distribution": "p", "from": "2", "to": "3"}}, "needed_with.to: unknown key"),
+        ({"needed_with": {"distribution": "p", "from": "2", "unless": ""}}, "needed_with.unless: must not be empty"),
         ({"prevention": {"constraint": "p<2", "file": "relative"}}, "prevention.file"),
         ({"restart": ["a b.service"]}, r"restart\[0\]"),
         ({"levels": []}, "levels: one at least"),

@@ -25,6 +25,7 @@ RELEASE = r"\d+(\.\d+)*"
 WORD = r"[a-z0-9][a-z0-9+.-]*"
 # ASCII without line ends: it must mean the same in a module of any encoding.
 LINE = r"[ -~]+"
+PRINTABLE = r"[^\x00-\x1f]+"
 ABSOLUTE = r"/[^\x00-\x1f]*[^/\x00-\x1f]"
 
 
@@ -67,10 +68,11 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """The defect shows only with this distribution, from this release on."""
+    """The defect shows only with this distribution, from this release on, but for a reason to tell of."""
 
     distribution: str
     first: str
+    unless: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def _recipe(top: _Table) -> Recipe:
         module=top.text("import", IDENTIFIERS),
         file=top.text("file", r"([A-Za-z_]\w*/)*\w+\.py"),
         affected=tuple(_ranges(top)),
-        defect=top.text("defect", r"[^\x00-\x1f]+"),
+        defect=top.text("defect", PRINTABLE),
         needed_with=_needed(top.optional("needed_with")),
         prevention=_prevention(top.optional("prevention")),
         restart=top.texts("restart", r"[A-Za-z0-9:_.@\\-]+\.[a-z]+"),
@@ -184,7 +186,12 @@ def _ranges(top: _Table) -> Iterator[tuple[str | None, str | None]]:
 
 
 def _needed(table: _Table | None) -> Needed | None:
-    return None if table is None else table.end(Needed(table.text("distribution", LINE), table.text("from", RELEASE)))
+    if table is None:
+        return None
+    unless = (
+        table.text("unless", PRINTABLE) if table.rest.setdefault("unless") is not None else table.rest.pop("unless")
+    )
+    return table.end(Needed(table.text("distribution", LINE), table.text("from", RELEASE), unless))
 
 
 def _prevention(table: _Table | None) -> Prevention | None:
@@ -218,7 +225,7 @@ def _edit(table: _Table) -> Edit:
 def _check(table: _Table) -> Check:
     return table.end(
         Check(
-            name=table.text("name", r"[^\x00-\x1f]+"),
+            name=table.text("name", PRINTABLE),
             call=table.text("call", IDENTIFIERS),
             arguments=tuple(table.take("arguments", list)),
             gives=table.texts("gives", r"(?s).*"),

@@ -113,7 +113,8 @@ def needed(recipe: Recipe, site: Folder) -> tuple[bool | None, str]:
         return None, f"needed with {other} {first} or later; which one is used here is not known"
     if number >= (release(first) or ()):
         return True, f"needed: {other} {version} is {first} or later"
-    return False, f"not needed at present: {other} {version} is before {first}"
+    unless = f", unless {recipe.needed_with.unless}" if recipe.needed_with.unless else ""
+    return False, f"not needed at present: {other} {version} is before {first}{unless}"
 
 
 def _version_in(info: str, distribution: str) -> str | None:
