@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ from debtool.host.patcher.behaviour import ask_isolated
 from debtool.host.patcher.recipe import parse
 from debtool.host.patcher.text import patched_text, pristine_text
 from tests.support.patches import Machine, gradio
+from tests.support.releases import gradio_client_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,13 +38,8 @@ TABLE: list[tuple[Any, ...]] = [
 
 
 def text_of(cache: Path, version: str) -> bytes:
-    """Return utils.py of a release, through pip's own configuration."""
-    wheels = cache / "gradio-client"
-    name = f"gradio_client-{version}-py3-none-any.whl"
-    if not (wheels / name).exists():
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(wheels)]
-        subprocess.run([*command, f"gradio_client=={version}"], check=True, capture_output=True)
-    with zipfile.ZipFile(wheels / name) as wheel:
+    """Return utils.py of a release."""
+    with zipfile.ZipFile(gradio_client_wheel(cache, version)) as wheel:
         return wheel.read("gradio_client/utils.py")
 
 

@@ -79,6 +79,20 @@ def test_a_machine_with_many_environments_keeps_some_watchers(
     assert f"{units.LIMIT} of them are watched" in capsys.readouterr().err
 
 
+def test_folders_that_another_user_owns_are_his_matter(open_path: Path) -> None:
+    own, other = environment(open_path, "/srv/own"), environment(open_path, "/srv/other")
+    (open_path / own.lstrip("/")).chmod(0o777)
+    (open_path / other.lstrip("/")).chmod(0o555)
+    configure(open_path, "root = /srv/*")
+    who = os.geteuid()
+    if who == 0:
+        os.seteuid(65534)
+    try:
+        assert found(open_path) == [own]
+    finally:
+        os.seteuid(who)
+
+
 def test_the_drop_in_is_written_when_it_is_another_one(tmp_path: Path) -> None:
     file = tmp_path / "x.path.d/50-found.conf"
     # Nothing found needs no file; what is gone again needs one that says so.

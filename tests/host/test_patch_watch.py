@@ -152,6 +152,7 @@ class TestSettle:
         for path in machine.root.rglob("*"):
             if path.is_dir():
                 os.utime(path, (old, old))
+        (machine.at("/srv") / "a file that comes and goes").touch()
         began = time.monotonic()
         assert machine.plain("apply", "--settle", "300").returncode == 0
         assert time.monotonic() - began < 200

@@ -72,8 +72,10 @@ def test_the_files_of_a_package(gradio_files: Files) -> None:
     engine = "/usr/share/acme-gradio-patch/patcher/"
     assert {path for path in gradio_files.texts if not path.startswith(engine)} == {
         "/etc/acme/gradio-patch.d/00-usual.conf",
+        "/usr/lib/systemd/system/acme-gradio-patch-again.service",
         "/usr/lib/systemd/system/acme-gradio-patch.path",
         "/usr/lib/systemd/system/acme-gradio-patch.service",
+        "/usr/lib/systemd/user/acme-gradio-patch-again.service",
         "/usr/lib/systemd/user/acme-gradio-patch.path",
         "/usr/lib/systemd/user/acme-gradio-patch.service",
         "/usr/sbin/acme-gradio-patch",
@@ -120,15 +122,15 @@ def test_no_path_unit_watches_the_folder_that_the_program_writes_to(gradio_files
         unit = gradio_files.texts[f"/usr/lib/systemd/{scope}/acme-gradio-patch.path"]
         folders = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("PathChanged=")]
         assert f"{home}/lib/python3.12/{'dist' if scope == 'system' else 'site'}-packages" in folders
-        assert not [folder for folder in folders if "gradio_client" in folder or not folder.startswith(home)]
+        assert not [folder for folder in folders if "gradio_client" in folder or "state" in folder]
 
 
 @pytest.mark.parametrize("scope", ["system", "user"])
 def test_the_units_are_ones_that_systemd_takes(gradio_files: Files, tmp_path: Path, scope: str) -> None:
     units = []
-    for kind in ("path", "service"):
-        unit = tmp_path / f"acme-gradio-patch.{kind}"
-        text = gradio_files.texts[f"/usr/lib/systemd/{scope}/acme-gradio-patch.{kind}"]
+    for name in ("acme-gradio-patch.path", "acme-gradio-patch.service", "acme-gradio-patch-again.service"):
+        unit = tmp_path / name
+        text = gradio_files.texts[f"/usr/lib/systemd/{scope}/{name}"]
         for program in ("/usr/sbin/acme-gradio-patch", "/usr/share/acme-gradio-patch/follow"):
             text = text.replace(program, "/bin/true")
         unit.write_text(text)

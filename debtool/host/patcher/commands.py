@@ -232,7 +232,10 @@ class Program:
         deadline, found = time.monotonic() + self.options.settle, dict[str, Finding]()
         while True:
             for finding in self._pass(began):
-                finding.changed |= finding.path in found and found[finding.path].changed
+                earlier = found.get(finding.path)
+                if earlier is not None and earlier.changed:
+                    finding.changed = True
+                    finding.reason = earlier.reason if finding.state == earlier.state else finding.reason
                 found[finding.path] = finding
             while time.monotonic() < deadline and self._busy(found.values()):
                 if not self.same():
@@ -244,11 +247,12 @@ class Program:
     def _busy(self, findings: Iterable[Finding]) -> bool:
         """Say whether an installer may be at work: a copy is half there, or a folder without one has just changed.
 
-        A new environment is made first and filled seconds later; only its making is noticed from outside.
+        A new environment is made first and filled seconds later; only its making is noticed from outside. A home, in
+        which files come and go, is no such folder; a new folder in it is one.
         """
         if any(finding.state == "installing" for finding in findings):
             return True
-        done = {self.places.site(finding.path) for finding in findings}
+        done = {self.places.site(finding.path) for finding in findings} | self.places.parents
         now = time.time()
         looked = [status for path, status in self.places.looked.items() if path not in done]
         return any(status is not None and now - status.st_mtime < self.options.settle for status in looked)

@@ -32,11 +32,13 @@ class Places:
     """Finds copies of ``file`` (below site-packages), and remembers every folder that it looked at.
 
     A folder that gets or loses a name gets another time: as long as none of them has, a search finds the same again.
+    ``parents`` are those that were looked at for what a pattern fits only.
     """
 
     def __init__(self, tree: Tree, file: str, home: str) -> None:
         self.tree, self.file, self.home = tree, file, home
         self.looked: dict[str, os.stat_result | None] = {}
+        self.parents: set[str] = set()
         self._known: set[tuple[int, int]] = set()
 
     def find(self, entries: list[Entry]) -> list[Copy]:
@@ -93,6 +95,7 @@ class Places:
                 continue
             found = []
             for folder in done:
+                self.parents.add(folder or "/")
                 opened = self._open(folder or "/")
                 if opened is not None:
                     with opened:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 from . import configuration, places, recipe
 from .errors import OutsideError, UsageError
 from .files import Folder, Tree
 
+TYPE_CHECKING = False  # typing is not loaded for it
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from typing import NoReturn
@@ -62,7 +62,8 @@ def follow(patch: Recipe, usual: Collection[str]) -> int:
 def found(patch: Recipe, tree: Tree, home: str, usual: Collection[str]) -> list[str]:
     """Return the folders of packages that the configuration leads to, those with a copy first; ``LIMIT`` at most.
 
-    Left out are the ``usual`` ones and those that dpkg's triggers tell of. Raises UsageError.
+    Left out are the ``usual`` ones, those that dpkg's triggers tell of, and those that this user cannot write to, whose
+    copies are another's matter. Raises UsageError.
     """
     look = places.Places(tree, patch.file, home.rstrip("/"))
     copies = look.find(configuration.read(tree, f"/etc/{patch.prefix}/{patch.name}.d"))
@@ -71,6 +72,7 @@ def found(patch: Recipe, tree: Tree, home: str, usual: Collection[str]) -> list[
     wanted = dict.fromkeys([*having, *sites])
     # A line end in a name would be a line of the unit.
     good = [path for path in wanted if path.isprintable() and path not in usual and not path.startswith(OF_DPKG)]
+    good = [path for path in good if os.access(tree.at(path), os.W_OK, effective_ids=True)]
     if len(good) > LIMIT:
         print(f"{len(good)} folders of packages are found, and {LIMIT} of them are watched", file=sys.stderr)
     return good[:LIMIT]

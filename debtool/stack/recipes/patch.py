@@ -31,11 +31,17 @@ _SCRIPTS: tuple[Script, ...] = ("preinst", "postinst", "prerm", "postrm")
 _ENGINE = "patcher"
 # The minor versions of Python that the engine runs on.
 _MINORS = range(10, 15)
-_SYSTEM_FOLDERS = tuple(
-    f"/usr/local/lib/python3.{minor}/{kind}-packages" for minor in _MINORS for kind in ("dist", "site")
+# Where packages are installed, and where new environments are made.
+_SYSTEM_FOLDERS = (
+    *(f"/usr/local/lib/python3.{minor}/{kind}-packages" for minor in _MINORS for kind in ("dist", "site")),
+    "/opt",
+    "/opt/venvs",
+    "/srv",
 )
 # systemd.unit(5), "Specifiers": %h is the user's home.
 _USER_FOLDERS = (
+    "%h",
+    "%h/.virtualenvs",
     *(f"%h/.local/lib/python3.{minor}/site-packages" for minor in _MINORS),
     "%h/.local/share/pipx/venvs",
     "%h/.local/share/uv/tools",
@@ -92,9 +98,11 @@ class PatchDraft(StackDraft):
         if self.patch.constraint:
             add_text(sink, paths.constraints, render("patch/constraints.txt.j2", **values))
         for scope, folders in (("system", _SYSTEM_FOLDERS), ("user", _USER_FOLDERS)):
-            for kind in ("service", "path"):
-                text = render(f"patch/{kind}.j2", **values, user=scope == "user", folders=folders)
-                add_text(sink, f"/usr/lib/systemd/{scope}/{self.name}.{kind}", text)
+            own = {**values, "user": scope == "user", "folders": folders}
+            unit = f"/usr/lib/systemd/{scope}/{self.name}"
+            add_text(sink, f"{unit}.path", render("patch/path.j2", **own))
+            add_text(sink, f"{unit}.service", render("patch/service.j2", **own, again=False))
+            add_text(sink, f"{unit}-again.service", render("patch/service.j2", **own, again=True))
         manual_page(sink, self.name, 8, render("patch/program.8.j2", **values, version=self.upstream, date=build.day))
 
     def control(self, build: Build, contents: Contents) -> Control:  # noqa: ARG002
