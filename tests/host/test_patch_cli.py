@@ -58,6 +58,21 @@ class TestCommands:
         ):
             assert told in after.stdout
 
+    def test_status_may_tell_of_problems_only(self, machine: Machine, sample: bytes) -> None:
+        machine.run("apply", machine.path)
+        done = machine.plain("status", "--problems")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert machine.run("status", "--problems") == (0, {**machine.run("status")[1], "copies": []})
+        broken = machine.install(b"x = (\n", site="/srv/broken")
+        assert machine.run("apply", "/srv/broken/gradio_client/utils.py")[0] == 1
+        done = machine.plain("status", "--problems")
+        assert (done.returncode, done.stdout) == (1, "")
+        first, *_, last = done.stderr.splitlines()
+        assert first.startswith("unpatchable: /srv/broken/gradio_client/utils.py")
+        assert last.startswith("earlier failure: /srv/broken/gradio_client/utils.py: not valid Python")
+        assert machine.path not in done.stderr
+        assert broken.read_bytes() == b"x = (\n"
+
     def test_list_runs_nothing(self, machine: Machine) -> None:
         copy = machine.one("list")[1]
         assert (copy["state"], copy["reason"]) == ("unpatched", "this program's mark is not in it")

@@ -136,6 +136,17 @@ def test_a_service_runs_what_the_stack_says() -> None:
     assert "PORT=8080\n" in files["/etc/acme/app.conf"]
 
 
+def test_a_services_journal_tells_what_a_patch_that_restarts_it_could_not_do() -> None:
+    project = open_project(shipped("repo/cheesegrater.toml"))
+    unit = emitted(draft(TreeDraft, project.stack, "tree", files=()))[
+        "/usr/lib/systemd/system/cheesegrater-forge.service"
+    ]
+    before, _, _ = unit.partition("\nExecStart=")
+    # "-": the service starts all the same.
+    assert before.endswith("\nExecStartPre=-+/usr/sbin/cheesegrater-gradio-patch status --problems")
+    assert "ExecStartPre" not in emitted(app())["/usr/lib/systemd/system/acme-app.service"]
+
+
 def test_a_service_inherits_no_variable_that_makes_libraries_execute_what_its_cpu_lacks() -> None:
     files = emitted(app())
     harmful = {name for one in variables() if one.effect in ("forces", "stops") for name in one.names}

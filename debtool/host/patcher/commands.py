@@ -135,9 +135,10 @@ class Program:
         failures = self._failures() if command == "status" else []
         if self.options.restart_changed:
             self._restart(findings)
-        if not (self.options.quiet_unless_changed and not self._worth_telling(findings)):
+        told = [finding for finding in findings if not (self.options.problems and finding.good)]
+        if not self._silent(told, failures):
             show = report.as_json if self.options.json else report.as_text
-            show(self.recipe, command, findings, failures)
+            show(self.recipe, command, told, failures)
         if self.options.trigger or command == "list":
             return 0
         return max([finding.status for finding in findings] + [1 if failures else 0])
@@ -161,8 +162,11 @@ class Program:
                 stamps.write(self.stamps, answer, self._seen, len(copies), began)
         return findings
 
-    def _worth_telling(self, findings: list[Finding]) -> bool:
-        return any(finding.changed or not finding.good for finding in findings)
+    def _silent(self, told: list[Finding], failures: list[dict[str, Any]]) -> bool:
+        """Say whether there is nothing that the options ask for."""
+        if self.options.quiet_unless_changed:
+            return not any(finding.changed or not finding.good for finding in told)
+        return self.options.problems and not self.options.json and not (told or failures)
 
     def carry_out(self, copy: Copy) -> Finding:
         """Run the command on one copy; what stands in its way becomes a finding, and is recorded."""

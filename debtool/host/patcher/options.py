@@ -14,7 +14,7 @@ PLACES = ("--root", "--state", "--json")
 """What may stand before and after any command."""
 
 COMMANDS = {
-    "status": ("say of every known copy what it is, and of earlier failures", ()),
+    "status": ("say of every known copy what it is, and of earlier failures", ("--problems",)),
     "apply": (
         "patch what needs it",
         ("--level", "--settle", "--trigger", "--diverted", "--to", "--quiet-unless-changed", "--restart-changed"),
@@ -34,6 +34,7 @@ OPTIONS: dict[str, tuple[str | None, str]] = {
     "--root": ("FOLDER", "take every absolute path below this folder (for images and tests)"),
     "--state": ("FOLDER", "where records and copies are kept"),
     "--json": (None, "print one JSON object"),
+    "--problems": (None, "print only what is not well"),
     "--level": ("LEVEL", "which edits to make (default: those that the package ships)"),
     "--settle": ("SECONDS", "wait for installers"),
     "--trigger": (None, "record failures and exit 0 (dpkg)"),
@@ -58,6 +59,7 @@ class Options:
     what: str = "path"
     level: str | None = None
     settle: float = 0.0
+    problems: bool = False
     trigger: bool = False
     diverted: str | None = None
     to: str | None = None

@@ -103,8 +103,10 @@ class TreeDraft(StackDraft):
         chosen = service.arguments + (service.cpu_arguments if self.target.rocm is None else ())
         arguments = [argument.format_map(variables) for argument in chosen]
         script = f"{self._tree.destination}/{service.script}"
+        patches = [one for one in self.stack.package if one.recipe == "patch" and self._tree.name in one.restart]
         return {
             "package": self.name,
+            "patches": [f"/usr/sbin/{self.stack.full_name(one.name)}" for one in patches],
             "title": self.stack.title,
             "summary": self._tree.summary,
             "homepage": self.stack.homepage,
