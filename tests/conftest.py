@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from debtool.build.image import RootImage
 from tests.support.wheels import TinyWheels
+
+
+def pytest_configure() -> None:
+    """Let Control-C count in what the tests start: a shell's background jobs ignore it, and so do their children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
