@@ -58,7 +58,7 @@ class TestCommands:
         ):
             assert told in after.stdout
 
-    def test_status_may_tell_of_problems_only(self, machine: Machine, sample: bytes) -> None:
+    def test_status_may_tell_of_problems_only(self, machine: Machine) -> None:
         machine.run("apply", machine.path)
         done = machine.plain("status", "--problems")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
