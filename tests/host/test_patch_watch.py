@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.support.wheels import TinyWheels
 
+pytestmark = pytest.mark.slow
+
 ASK = "from gradio_client import utils; print(utils.json_schema_to_python_type(True), utils.V)"
 MARKER = b"cheesegrater-gradio-patch"
 PATIENCE = 30.0
@@ -166,7 +168,6 @@ class TestSettle:
             process.terminate()
 
 
-@pytest.mark.slow
 class TestPip:
     """The real pip, in a real environment, on wheels of a made-up gradio_client."""
 

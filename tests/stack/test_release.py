@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from debtool.stack.release import Released
     from tests.support.workshops import Workshop
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     "acme-app",
     "acme-archive-keyring",

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from tests.support.workshops import Workshop
 
 
+pytestmark = pytest.mark.slow
+
+
 def test_the_way_is_told_with_the_reason_of_each_step(workshop: Workshop) -> None:
     workshop.release()
     answer = why(workshop.request(), "app", "beta", workshop.notes)
