@@ -57,7 +57,7 @@ lint: $(READY_FOR_TESTS) ## style, types, and which room imports which
 	$(BIN)/lint-imports --no-cache
 
 .PHONY: check
-check: lint ## lint and every test that needs neither root nor a whole stack: under two minutes
+check: lint ## lint and every test that needs neither root nor a whole stack: two to three minutes on two processors
 	DEBTOOL_EXAMPLES=300 $(PYTEST) $(QUICK)
 
 .PHONY: test

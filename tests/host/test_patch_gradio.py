@@ -7,12 +7,14 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.version import Version
 
 from debtool.host.patcher.behaviour import ask_isolated
 from debtool.host.patcher.recipe import parse
 from debtool.host.patcher.text import patched_text, pristine_text
+from debtool.wheel.fetch import FileCache
+from debtool.wheel.offers import fetch_wheel
 from tests.support.patches import Machine, gradio
-from tests.support.releases import gradio_client_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +41,7 @@ TABLE: list[tuple[Any, ...]] = [
 
 def text_of(cache: Path, version: str) -> bytes:
     """Return utils.py of a release."""
-    with zipfile.ZipFile(gradio_client_wheel(cache, version)) as wheel:
+    with zipfile.ZipFile(fetch_wheel("gradio-client", Version(version), FileCache.below(cache))) as wheel:
         return wheel.read("gradio_client/utils.py")
 
 

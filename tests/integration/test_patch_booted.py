@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import uv
+from packaging.version import Version
 
 from debtool.build.image import RootImage
+from debtool.wheel.fetch import FileCache
+from debtool.wheel.offers import fetch_wheel
 from tests.support.booted import PACKAGES, boot
 from tests.support.patch_packages import gradio, patch_deb, patch_draft
-from tests.support.releases import gradio_client_wheel
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -65,7 +67,7 @@ def test_pip_and_uv_on_a_booted_system(cache: Path, tmp_path: Path) -> None:
         # The program waits while a folder has just changed (apply --settle); this home is an old one.
         root.run(["touch", "--date=yesterday", "/home/ana"])
         for version in ("1.2.0", "1.3.0"):
-            wheel = gradio_client_wheel(cache, version)
+            wheel = fetch_wheel("gradio-client", Version(version), FileCache.below(cache))
             root.copy_in(wheel, f"/wheels/{wheel.name}")
         root.copy_in(Path(uv.find_uv_bin()), "/usr/local/bin/uv")
         root.path("/etc/pip.conf").write_text(PIP)

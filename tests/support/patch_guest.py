@@ -97,6 +97,11 @@ def tell_patched(name: str, site: Path) -> None:
     tell(f"{name}, seconds", f"{waited:.1f}")
 
 
+def tell_failed(name: str) -> None:
+    """Tell which units of the system and of the user have failed."""
+    tell(name, "".join(units("--failed", "--no-legend") for units in (system_units, user_units)) or "none")
+
+
 def uv_install(environment: Path, version: str) -> None:
     options = ["--quiet", "--offline", "--no-index", "--find-links=/wheels", "--no-deps", "--reinstall"]
     as_ana("uv", "pip", "install", *options, f"--python={environment}/bin/python", f"gradio_client=={version}")
@@ -161,7 +166,7 @@ def afterwards() -> None:
     tell("root's files in her home", run("find", HOME, "-user", "root") or "none")
     ask = "import sys; print([p for p in sys.path if 'acme' in p], [m for m in sys.modules if 'patcher' in m])"
     tell("import hook", as_ana("python3", "-c", ask))
-    tell("failed units", f"{system_units('--failed', '--no-legend')}{user_units('--failed', '--no-legend')}" or "none")
+    tell_failed("failed units")
 
 
 def removal() -> None:
@@ -176,10 +181,7 @@ def removal() -> None:
     uv_install(HOME / "v", "1.2.0")
     time.sleep(5)
     tell("a new copy after removal", "patched" if patched(HOME / "v" / SITE / "gradio_client/utils.py") else "pristine")
-    tell(
-        "failed units after removal",
-        f"{system_units('--failed', '--no-legend')}{user_units('--failed', '--no-legend')}" or "none",
-    )
+    tell_failed("failed units after removal")
 
 
 def main() -> None:
